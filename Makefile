@@ -1,0 +1,97 @@
+# How the programs are built, and the sentences that a developer says: `make help` lists them.
+# Override on the command line or in the environment: CC, CFLAGS, LDFLAGS, CPPFLAGS, BUILD (where to),
+# WERROR=-Werror (as CI does), SANITIZE=address,undefined or thread.
+
+BUILD    ?= build
+CFLAGS   ?= -O2 -g
+CPPFLAGS ?=
+LDFLAGS  ?=
+WERROR   ?=
+SANITIZE ?=
+
+# The same name for the same file, however it was given: the dependency files hold it.
+override BUILD := $(abspath $(BUILD))
+
+warnings  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+             -Wpointer-arith -Wwrite-strings -Wundef
+hardening := -fstack-protector-strong -fPIE
+sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+c_flags   := -std=gnu11 -D_GNU_SOURCE -pthread $(warnings) $(WERROR) $(hardening) $(sanitize) \
+             -Icgi-common -Icgi-app -Icgi-transform $(CPPFLAGS) $(CFLAGS)
+ld_flags  := -pthread -pie -Wl,-z,relro,-z,now $(sanitize) $(CFLAGS) $(LDFLAGS)
+# libfcgi from its archive: exchange.c takes the place of its system interface.
+libs      := -l:libfcgi.a -ljansson -lutf8proc
+
+object    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+common    := $(call object,$(wildcard cgi-common/*.c))
+app       := $(call object,$(wildcard cgi-app/*.c))
+transform := $(call object,$(wildcard cgi-transform/*.c))
+tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
+objects   := $(common) $(app) $(transform) $(tests)
+programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
+handlers  := $(filter-out %/main.o,$(app) $(transform))
+
+.PHONY: build test-programs run stop test bench profile lint format asan tsan clean help
+
+build: $(BUILD)/cgi-app $(BUILD)/cgi-transform  ## compile both services (the default)
+
+test-programs: $(programs)
+
+run:     ## install what is missing, build, start everything in the foreground
+	./scripts/run
+
+stop:    ## drain and stop what run started
+	./scripts/stop
+
+test:    ## install what is missing, build, run every test
+	./scripts/test
+
+bench:   ## measure it beside others that do the same job, under many clients, and with workers killed
+	./scripts/bench
+
+profile: ## what a request costs each service, in instructions and system calls
+	./scripts/profile
+
+lint:    ## check the form of C, shell and YAML, and what static analysis finds
+	./scripts/lint
+
+format:  ## put all C into its form
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+asan:    ## the tests against a build with AddressSanitizer and UndefinedBehaviorSanitizer
+	SANITIZE=address,undefined ./scripts/test
+
+tsan:    ## the tests against a build with ThreadSanitizer
+	SANITIZE=thread ./scripts/test
+
+clean:   ## delete all builds
+	rm -rf -- $(BUILD)
+
+help:    ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+$(BUILD)/cgi-app: $(app) $(common)
+$(BUILD)/cgi-transform: $(transform) $(common)
+$(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c cgi-transform/reverse.c)
+$(BUILD)/tests/record: $(call object,tests/unit/record.c cgi-common/record.c)
+$(BUILD)/tests/message: $(call object,tests/unit/message.c) \
+                        $(filter %/buffer.o %/json_string.o %/lenient.o %/message.o %/reply.o,$(common))
+# The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
+$(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) \
+                         $(filter-out %/exchange.o %/connection.o %/dispatcher.o %/responder.o,$(common))
+
+$(programs):
+	@mkdir -p $(@D)
+	$(CC) $(ld_flags) -o $@ $^ $(libs)
+
+# Written anew when the flags change, so that objects of two kinds do not get mixed.
+ifneq ($(CC) $(c_flags),$(file <$(BUILD)/flags))
+$(shell mkdir -p $(BUILD))
+$(file >$(BUILD)/flags,$(CC) $(c_flags))
+endif
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
+
+-include $(objects:.o=.d)

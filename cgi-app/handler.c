@@ -1,0 +1,106 @@
+/*
+ * app: checks the message, draws the number, and has nginx call transform.
+ */
+#include "handler.h"
+
+#include "message.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+static const char greeting[] =
+    "cgi-app: a message comes back reversed, with a random number.\n"
+    "\n"
+    "  POST /api       {\"message\": \"hello\"}  ->  {\"message\": \"olleh\", \"rand\": 0.8349...}\n"
+    "  GET  /_health   {\"status\": \"pass\"} while all services answer\n"
+    "\n"
+    "  curl -d '{\"message\": \"hello\"}' http://HOST:PORT/api\n";
+
+/* 53 random bits. glibc's arc4random asks the kernel each time, so each thread asks for many of them at once. */
+static uint64_t
+draw(void)
+{
+    static _Thread_local uint64_t pool[64];
+    static _Thread_local size_t left;
+    uint64_t bits;
+
+    if (left == 0) {
+        arc4random_buf(pool, sizeof pool);
+        left = sizeof pool / sizeof pool[0];
+    }
+    bits = pool[--left];
+    pool[left] = 0; /* given away: not to be found here any more */
+    return bits >> 11;
+}
+
+/*
+ * Append a number in [0, 1) with 53 random bits, all that a double's significand holds. 16 digits tell any two of
+ * them apart, since 10^16 > 2^53.
+ */
+static int
+append_random(struct buffer *out)
+{
+    const uint64_t scale = UINT64_C(10000000000000000);
+    uint64_t digits = (uint64_t)(((unsigned __int128)draw() * scale + (UINT64_C(1) << 52)) >> 53);
+    char text[] = "0.0000000000000000";
+
+    for (size_t i = sizeof text - 2; digits > 0; i--, digits /= 10)
+        text[i] = (char)('0' + digits % 10);
+    return buffer_append(out, text, sizeof text - 1);
+}
+
+/*
+ * What nginx makes transform's answer from (nginx/servers/assembly.conf): it runs a subrequest for
+ * /reverse/message, keeps its body, and puts it in place up to the end mark, a line feed, which no JSON string
+ * holds as it is. A body without the mark is not whole: transform died in the middle, or said something else.
+ */
+static const char template[] = "{\"message\":"
+                               "<!--# include virtual=\"/reverse/message\" set=\"value\" -->"
+                               "<!--# if expr='$value = /^(.+)\n/' -->"
+                               "<!--# echo var=\"1\" encoding=\"none\" -->"
+                               "<!--# else -->"
+                               "<!--# include virtual=\"/failed\" -->"
+                               "<!--# endif -->"
+                               ",\"rand\":";
+
+static int
+answer_api(const struct request *request, struct reply *reply)
+{
+    struct message message = {0};
+    int status = message_decode(request, &message, reply);
+
+    if (status != 200)
+        return status;
+    message_release(&message);
+    /*
+     * nginx reads this as SSI and puts transform's answer in the tag's place (nginx/assembly.conf). So no byte of
+     * the client's may ever stand in it.
+     */
+    reply->content_type = "application/json";
+    if (buffer_append(&reply->body, template, sizeof template - 1) != 0 || append_random(&reply->body) != 0 ||
+        buffer_append(&reply->body, "}", 1) != 0)
+        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    return reply->status = 200;
+}
+
+static int
+answer_greeting(const struct request *request, struct reply *reply)
+{
+    (void)request;
+    reply->content_type = "text/plain; charset=utf-8";
+    if (buffer_append(&reply->body, greeting, sizeof greeting - 1) != 0)
+        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    return reply->status = 200;
+}
+
+static const struct route routes[] = {
+    {"/api", "POST", answer_api},
+    {"/", "GET, HEAD", answer_greeting},
+    {"/_health", "GET, HEAD", service_health},
+};
+
+const struct service app_service = {
+    .name = "cgi-app",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof routes[0],
+};

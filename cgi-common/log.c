@@ -1,0 +1,79 @@
+/*
+ * JSON lines on standard error. jansson is not used here: a log line must be possible when memory is not.
+ */
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *log_service = "cgi";
+static enum log_level log_lowest = LOG_INFO;
+
+static const char *const log_names[] = {
+    [LOG_DEBUG] = "debug",
+    [LOG_INFO] = "info",
+    [LOG_WARNING] = "warning",
+    [LOG_ERROR] = "error",
+};
+
+void
+log_open(const char *service, enum log_level level)
+{
+    log_service = service;
+    log_lowest = level;
+}
+
+/* Copy `text` as the inside of a JSON string (RFC 8259, section 7); stops where `to` is full. */
+static void
+log_escape(const char *text, char *to, size_t size)
+{
+    size_t used = 0;
+
+    for (; *text != '\0' && used + sizeof "\\u0000" <= size; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c < 0x20 || c == 0x7f)
+            used += (size_t)snprintf(to + used, size - used, "\\u%04x", c);
+        else if (c == '"' || c == '\\')
+            used += (size_t)snprintf(to + used, size - used, "\\%c", c);
+        else
+            to[used++] = (char)c;
+    }
+    to[used] = '\0';
+}
+
+void
+log_line(enum log_level level, const char *request_id, const char *format, ...)
+{
+    int saved = errno;
+    char message[1024];
+    char escaped[2 * sizeof message];
+    char line[sizeof escaped + 512];
+    char when[sizeof "2026-01-01T00:00:00"];
+    struct timespec now;
+    struct tm utc;
+    va_list arguments;
+    int len;
+
+    if (level < log_lowest)
+        return;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    log_escape(message, escaped, sizeof escaped);
+    clock_gettime(CLOCK_REALTIME, &now);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
+    len = snprintf(line, sizeof line,
+                   "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"service\":\"%s\",\"pid\":%ld,"
+                   "\"request_id\":\"%s\",\"message\":\"%s\"}\n",
+                   when, now.tv_nsec / 1000000, log_names[level], log_service, (long)getpid(),
+                   request_id != NULL ? request_id : "", escaped);
+    if (write(STDERR_FILENO, line, (size_t)len) < 0) {
+        /* nobody is left to be told */
+    }
+    errno = saved;
+}

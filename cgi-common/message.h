@@ -1,0 +1,31 @@
+/*
+ * The message that a client sends: the JSON object (RFC 8259) that both services take, {"message": "…"}.
+ */
+#ifndef CGI_MESSAGE_H
+#define CGI_MESSAGE_H
+
+#include "reply.h"
+#include "request.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct message {
+    const char *text;      /* UTF-8, checked; U+0000 may be in it; lives as long as message and request */
+    size_t len;            /* bytes */
+    struct buffer decoded; /* owns the text of a string with escapes, */
+    json_t *object;        /* or this does; else it stands in the request's body */
+};
+
+/*
+ * Read the message from the request's body, whatever its Content-Type. Members beside "message" are ignored; of two
+ * "message" the last counts.
+ * Returns 200; or the status of the problem that `reply` then holds, which says what is wrong and where: 400, or
+ * 503 when memory is short. Release the message only after a 200.
+ */
+int message_decode(const struct request *request, struct message *message, struct reply *reply);
+
+/* Free the message and its text. */
+void message_release(struct message *message);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * Replies: the head of a CGI response, and problem+json.
+ */
+#include "reply.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PROBLEM_TYPE "application/problem+json"
+
+/* The statuses that a service gives, with their names in RFC 9110. */
+static const char *
+reply_title(int status)
+{
+    static const struct {
+        int status;
+        const char *title;
+    } titles[] = {
+        {200, "OK"},
+        {400, "Bad Request"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {413, "Content Too Large"},
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+    };
+
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
+        if (titles[i].status == status)
+            return titles[i].title;
+    return "Unnamed Status";
+}
+
+static int
+reply_append_json(const char *bytes, size_t len, void *buffer)
+{
+    return buffer_append(buffer, bytes, len);
+}
+
+int
+reply_problem(struct reply *reply, int status, const char *format, ...)
+{
+    char detail[512];
+    va_list arguments;
+    json_t *problem;
+
+    va_start(arguments, format);
+    vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    reply->status = status;
+    reply->content_type = PROBLEM_TYPE;
+    reply->body.len = 0;
+    problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", reply_title(status), "status",
+                        status, "detail", detail);
+    /* Out of memory: the status alone has to do. */
+    if (problem == NULL || json_dump_callback(problem, reply_append_json, &reply->body, JSON_COMPACT) != 0)
+        reply->body.len = 0;
+    json_decref(problem);
+    return status;
+}
+
+static int
+reply_append(struct buffer *out, const char *text)
+{
+    return buffer_append(out, text, strlen(text));
+}
+
+static int
+reply_append_number(struct buffer *out, size_t number)
+{
+    char digits[20]; /* of 2^64 */
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return buffer_append(out, digits + at, sizeof digits - at);
+}
+
+int
+reply_head(const struct reply *reply, struct buffer *out)
+{
+    /* Appended piece by piece: this is on every request's way, and printf takes a microsecond. */
+    if (reply_append(out, "Status: ") != 0 || reply_append_number(out, (size_t)reply->status) != 0 ||
+        reply_append(out, " ") != 0 || reply_append(out, reply_title(reply->status)) != 0 ||
+        reply_append(out, "\r\nContent-Type: ") != 0 || reply_append(out, reply->content_type) != 0 ||
+        reply_append(out, "\r\nContent-Length: ") != 0 || reply_append_number(out, reply->content_length) != 0)
+        return -1;
+    if (reply->allow != NULL && (reply_append(out, "\r\nAllow: ") != 0 || reply_append(out, reply->allow) != 0))
+        return -1;
+    if (reply->status == 503 && reply_append(out, "\r\nRetry-After: 1") != 0)
+        return -1;
+    return reply_append(out, "\r\n\r\n");
+}
+
+void
+reply_release(struct reply *reply)
+{
+    buffer_release(&reply->body);
+}

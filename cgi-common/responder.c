@@ -1,0 +1,83 @@
+/*
+ * How a service is started: settings, then FastCGI or CGI.
+ */
+#include "responder.h"
+
+#include "cgi.h"
+#include "dispatcher.h"
+#include "log.h"
+#include "settings.h"
+
+#include <jansson.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
+
+static bool
+responder_has_socket(void)
+{
+    int listening = 0;
+    socklen_t len = sizeof listening;
+
+    return getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+static void
+responder_usage(const char *name, FILE *to)
+{
+    fprintf(to,
+            "usage: spawn-fcgi -s SOCKET -n -- %s     serve FastCGI on SOCKET\n"
+            "       REQUEST_METHOD=… %s < BODY        answer one CGI request (RFC 3875)\n"
+            "       %s -t                             check the settings, start nothing\n"
+            "settings (environment): THREADS, MAX_BODY_BYTES, LOG_LEVEL\n",
+            name, name, name);
+}
+
+/*
+ * One arena for all threads, and large blocks handed back to the system at once: without this, each thread keeps
+ * the memory of the largest message that it ever saw.
+ */
+static void
+responder_limit_memory(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
+int
+responder_main(int argc, char *const argv[], const struct service *service)
+{
+    struct settings settings;
+    bool check = argc == 2 && strcmp(argv[1], "-t") == 0;
+
+    if (argc == 2 && strcmp(argv[1], "-h") == 0) {
+        responder_usage(service->name, stdout);
+        return 0;
+    }
+    if (argc > 1 && !check) {
+        responder_usage(service->name, stderr);
+        return EXIT_USAGE;
+    }
+    if (settings_load(service->name, &settings) != 0)
+        return EXIT_USAGE;
+    if (check)
+        return 0;
+    log_open(service->name, settings.log_level);
+    responder_limit_memory();
+    json_object_seed(0); /* once, before there are threads */
+    if (responder_has_socket())
+        return dispatcher_run(service, &settings, STDIN_FILENO) == 0 ? 0 : 1;
+    if (getenv("REQUEST_METHOD") == NULL) {
+        fprintf(stderr, "%s: no listening socket on descriptor 0, and no REQUEST_METHOD\n", service->name);
+        responder_usage(service->name, stderr);
+        return EXIT_USAGE;
+    }
+    return cgi_run(service, settings.max_body) == 0 ? 0 : 1;
+}

@@ -1,0 +1,68 @@
+/*
+ * From a request to the handler of its route.
+ */
+#include "service.h"
+
+#include "log.h"
+
+#include <string.h>
+
+/* Whether `method` is one of the comma-separated names in `allow`. */
+static int
+route_takes(const struct route *route, const char *method)
+{
+    size_t len = strlen(method);
+
+    for (const char *name = route->allow; *name != '\0'; name += strspn(name, ", ")) {
+        size_t name_len = strcspn(name, ", ");
+
+        if (name_len == len && memcmp(name, method, len) == 0)
+            return 1;
+        name += name_len;
+    }
+    return 0;
+}
+
+static int
+service_route(const struct service *service, const struct request *request, struct reply *reply)
+{
+    for (size_t i = 0; i < service->route_count; i++) {
+        const struct route *route = &service->routes[i];
+
+        if (strcmp(route->path, request->path) != 0)
+            continue;
+        if (route_takes(route, request->method))
+            return route->handler(request, reply);
+        reply->allow = route->allow;
+        return reply_problem(reply, 405, "%s takes %s", route->path, route->allow);
+    }
+    return reply_problem(reply, 404, "there is nothing at this path; GET / tells what there is");
+}
+
+void
+service_answer(const struct service *service, char *const *params, size_t max_body, request_read_fn read,
+               void *source, struct reply *reply)
+{
+    struct request request = {0};
+
+    if (request_load(&request, params, max_body, read, source, reply) == 200)
+        service_route(service, &request, reply);
+    log_line(reply->status >= 500 ? LOG_ERROR : LOG_DEBUG, request.id, "answered %d, %zu bytes", reply->status,
+             reply->body.len);
+    reply->content_length = reply->body.len;
+    if (request.method != NULL && strcmp(request.method, "HEAD") == 0)
+        reply->body.len = 0; /* RFC 3875, section 4.3.3 */
+    request_release(&request);
+}
+
+int
+service_health(const struct request *request, struct reply *reply)
+{
+    static const char pass[] = "{\"status\":\"pass\"}";
+
+    (void)request;
+    reply->content_type = "application/json";
+    if (buffer_append(&reply->body, pass, sizeof pass - 1) != 0)
+        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    return reply->status = 200;
+}

@@ -1,0 +1,78 @@
+/*
+ * Settings from the environment, each checked before anything starts.
+ */
+#include "settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Say what is wrong with a variable, in one line whatever stands in it. Returns -1. */
+static int
+settings_refuse(const char *service, const char *name, const char *text, const char *wanted)
+{
+    fprintf(stderr, "%s: %s is \"", service, name);
+    for (; *text != '\0'; text++)
+        fputc((unsigned char)*text < 0x20 ? '?' : *text, stderr);
+    fprintf(stderr, "\"; set it to %s\n", wanted);
+    return -1;
+}
+
+/* A whole number in decimal digits alone: strtoll by itself would take " +5" and "5 apples". */
+static int
+settings_number(const char *service, const char *name, long long least, long long most, long long otherwise,
+                long long *number)
+{
+    const char *text = getenv(name);
+    char wanted[64];
+
+    if (text == NULL || text[0] == '\0') {
+        *number = otherwise;
+        return 0;
+    }
+    errno = 0;
+    *number = strtoll(text, NULL, 10);
+    if (strspn(text, "0123456789") == strlen(text) && errno == 0 && *number >= least && *number <= most)
+        return 0;
+    snprintf(wanted, sizeof wanted, "a whole number from %lld to %lld", least, most);
+    return settings_refuse(service, name, text, wanted);
+}
+
+static int
+settings_log_level(const char *service, enum log_level *level)
+{
+    static const char *const names[] = {
+        [LOG_DEBUG] = "debug",
+        [LOG_INFO] = "info",
+        [LOG_WARNING] = "warning",
+        [LOG_ERROR] = "error",
+    };
+    const char *text = getenv("LOG_LEVEL");
+
+    *level = LOG_INFO;
+    if (text == NULL || text[0] == '\0')
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *level = (enum log_level)i;
+            return 0;
+        }
+    }
+    return settings_refuse(service, "LOG_LEVEL", text, "debug, info, warning or error");
+}
+
+int
+settings_load(const char *service, struct settings *settings)
+{
+    long long threads;
+    long long max_body;
+
+    if (settings_number(service, "THREADS", 1, 256, 1, &threads) != 0 ||
+        settings_number(service, "MAX_BODY_BYTES", 1, 1LL << 30, 1LL << 20, &max_body) != 0 ||
+        settings_log_level(service, &settings->log_level) != 0)
+        return -1;
+    settings->threads = (int)threads;
+    settings->max_body = (size_t)max_body;
+    return 0;
+}

@@ -1,0 +1,23 @@
+/*
+ * What an operator sets by environment for a service process (the table in README.md).
+ */
+#ifndef CGI_SETTINGS_H
+#define CGI_SETTINGS_H
+
+#include <stddef.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+
+struct settings {
+    int threads;              /* THREADS: worker threads, 1 to 256 */
+    size_t max_body;          /* MAX_BODY_BYTES: largest request body, bytes, 1 to 1 GiB */
+    enum log_level log_level; /* LOG_LEVEL: debug, info, warning, error */
+};
+
+/*
+ * Fill `settings` from the environment; a variable that is not set, or empty, has its default.
+ * Returns 0, or -1 after it has printed one line that names the variable to standard error.
+ */
+int settings_load(const char *service, struct settings *settings);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * transform: a message comes in, it goes out reversed.
+ */
+#include "handler.h"
+
+#include "json_string.h"
+#include "message.h"
+#include "reverse.h"
+
+#include <stdlib.h>
+
+/* Append the request's message, reversed, to the reply as a JSON string. */
+static int
+append_reversed(const struct request *request, struct reply *reply)
+{
+    struct message message = {0};
+    char *reversed = NULL;
+    int status;
+
+    if ((status = message_decode(request, &message, reply)) != 200)
+        return status;
+    if ((reversed = malloc(message.len + 1)) == NULL) { /* malloc(0) may be NULL */
+        status = reply_problem(reply, 503, "out of memory for this message; try again");
+        goto done;
+    }
+    if (reverse_utf8(message.text, message.len, reversed) != 0)
+        status = reply_problem(reply, 400, "the message is not valid UTF-8");
+    else if (json_string_encode(reversed, message.len, &reply->body) != 0)
+        status = reply_problem(reply, 503, "out of memory for this reply; try again");
+done:
+    free(reversed);
+    message_release(&message);
+    return status;
+}
+
+/* The value, and a line feed as its end mark: app's reply takes it only whole (cgi-app/handler.c). */
+static int
+answer_value(const struct request *request, struct reply *reply)
+{
+    reply->content_type = "application/json";
+    if ((reply->status = append_reversed(request, reply)) == 200 && buffer_append(&reply->body, "\n", 1) != 0)
+        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    return reply->status;
+}
+
+static int
+answer_object(const struct request *request, struct reply *reply)
+{
+    static const char before[] = "{\"message\":";
+
+    reply->content_type = "application/json";
+    if (buffer_append(&reply->body, before, sizeof before - 1) != 0)
+        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    if ((reply->status = append_reversed(request, reply)) != 200)
+        return reply->status;
+    if (buffer_append(&reply->body, "}", 1) != 0)
+        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    return reply->status;
+}
+
+static const struct route routes[] = {
+    {"/reverse/message", "POST", answer_value},
+    {"/reverse", "POST", answer_object},
+    {"/_health", "GET, HEAD", service_health},
+};
+
+const struct service transform_service = {
+    .name = "cgi-transform",
+    .routes = routes,
+    .route_count = sizeof routes / sizeof routes[0],
+};

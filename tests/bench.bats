@@ -1,0 +1,120 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2154 # bats' `run` sets what it sets
+# The benchmark's own correctness: its peers do the job they are measured for, its figures are those of known data. A
+# peer whose tool is not here is skipped: no test installs a language.
+
+load lib/helpers
+
+setup_file() {
+    export BENCH_DIR=$BATS_FILE_TMPDIR/b RUN_DIR=$BATS_FILE_TMPDIR/b/system
+    mkdir -p "$BENCH_DIR"
+    make -s -C "$ROOT" -f Makefile -f tests/bench/bench.mk BUILD="$BUILD_DIR" "$BUILD_DIR/bench/openloop"
+    with_peers start_peer system
+}
+
+teardown_file() {
+    with_peers stop_peer system
+}
+
+# with_peers COMMAND... : with the words of tests/bench/peers.bash
+with_peers() {
+    bash -c 'set -euo pipefail; source "$ROOT/scripts/lib.sh"; source "$ROOT/tests/bench/peers.bash"; "$@"' - "$@" 3>&-
+}
+
+# call_peer NAME BODY : its status and its answer
+call_peer() {
+    curl -s --max-time 10 -w '\n%{http_code}' --data-binary "$2" "http://127.0.0.1:$(sed -n 1p "$BENCH_DIR/$1.ports")/api"
+}
+
+# expect_answer NAME BODY STATUS [REGEX]
+expect_answer() {
+    local answer
+    answer=$(call_peer "$1" "$2") || return
+    expect_equal "$3" "${answer##*$'\n'}" "status of $1 for $2" || return
+    expect_match "${4:-}" "$answer" "answer of $1 to $2"
+}
+
+# require_peer NAME : started, or the test is skipped with the reason; cargo may only use what has been built before
+require_peer() {
+    local lacks
+    lacks=$(with_peers peer_lacks "$1" | paste -sd ' ')
+    [[ -z $lacks ]] || skip "not installed: $lacks"
+    [[ $1 != rust || -x $BUILD_DIR/bench/rust/release/bench-peer ]] || skip "scripts/bench has not built it yet"
+    with_peers build_peer "$1"
+    with_peers start_peer "$1"
+}
+
+# expect_contract NAME : a peer's whole contract
+expect_contract() {
+    require_peer "$1"
+    local failed=0 body
+    expect_answer "$1" '{"message": "hello", "other": 1}' 200 '"message": ?"olleh", ?"rand": ?[01][.0-9e-]+' || failed=1
+    expect_answer "$1" '{"message": "añ\u20ac\"\\"}' 200 '"message": ?"\\\\\\"(€|\\u20ac)(ñ|\\u00f1)a"' || failed=1
+    expect_answer "$1" '{"message": ""}' 200 '"message": ?""' || failed=1
+    for body in '' '{"message": ' '[]' 'null' '{"massage": "x"}' '{"message": 1}'; do
+        expect_answer "$1" "$body" 400 || failed=1
+    done
+    with_peers stop_peer "$1"
+    return "$failed"
+}
+
+@test "the system does as its peers do" {
+    expect_answer system '{"message": "hello"}' 200 '"message":"olleh"'
+}
+
+@test "peer rust: reversed messages, 400 for what holds none" {
+    expect_contract rust
+}
+
+@test "peer go: reversed messages, 400 for what holds none" {
+    expect_contract go
+}
+
+@test "peer node: reversed messages, 400 for what holds none" {
+    expect_contract node
+}
+
+@test "peer php: reversed messages, 400 for what holds none" {
+    expect_contract php
+}
+
+@test "peer flask: reversed messages, 400 for what holds none" {
+    expect_contract flask
+}
+
+@test "limits: constant and hop answer a constant, echo what it got" {
+    require_peer constant
+    require_peer hop
+    require_peer echo
+    expect_answer constant '{"message": "a"}' 200 '"rand":0'
+    expect_answer hop '{"message": "a"}' 200 '"rand":0'
+    expect_answer echo '{"message": "a"}' 200 '^\{"message": "a"\}'
+    for name in constant hop echo; do with_peers stop_peer "$name"; done
+}
+
+@test "medians, quartiles, ratios by round and the table are those of known rounds" {
+    run python3 "$ROOT/tests/bench/check.py" statistics
+    expect_status 0
+}
+
+@test "a message of each size and script has exactly its bytes" {
+    mkdir "$BATS_TEST_TMPDIR/m"
+    python3 "$ROOT/tests/bench/messages.py" "$BATS_TEST_TMPDIR/m" 16 1024 65536
+    run python3 "$ROOT/tests/bench/check.py" messages "$BATS_TEST_TMPDIR/m"
+    expect_status 0
+}
+
+@test "open loop: a server that stalls for 400 ms of a second is charged for all who were due meanwhile" {
+    run python3 "$ROOT/tests/bench/check.py" stall "$BUILD_DIR/bench/openloop"
+    expect_status 0
+}
+
+@test "a peer or a section that there is not is refused, with those there are" {
+    run "$ROOT/scripts/bench" --no-install --peers cobol
+    expect_status 1
+    expect_match 'no peer "cobol"; there are: rust go' "$output"
+    run "$ROOT/scripts/bench" --no-install --sections tea
+    expect_status 1
+    expect_match 'no section "tea"; there are: throughput' "$output"
+}

@@ -1,0 +1,169 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
+# shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
+# What nginx itself answers, refuses, names and logs.
+
+load lib/helpers
+load lib/stack
+
+setup_file() {
+    start_stack "$BATS_FILE_TMPDIR/r" LOG_LEVEL=debug
+}
+
+teardown_file() {
+    end_stack
+}
+
+# raw FORMAT [PORT] : send bytes as they stand; sets code, head, body
+raw() {
+    local reply
+    # shellcheck disable=SC2059 # the format is the request
+    reply=$(printf "$1" | python3 "$ROOT/tests/lib/http.py" raw "${2:-$HTTP_PORT}" | tr -d '\r')
+    # shellcheck disable=SC2034
+    code=$(sed -nE '1s/^HTTP[^ ]* ([0-9]+).*/\1/p' <<<"$reply")
+    head=${reply%%$'\n\n'*} body=${reply#*$'\n\n'}
+}
+
+as() {
+    printf "%$1s" '' | tr ' ' a
+}
+
+@test "a request line that is too long is 414" {
+    raw "GET /$(as 9000) HTTP/1.1\r\nHost: x\r\n\r\n"
+    expect_problem 414 '8 KiB'
+}
+
+@test "a header field that is too long, or too many of them, is 431" {
+    raw "GET / HTTP/1.1\r\nHost: x\r\nX-Long: $(as 9000)\r\n\r\n"
+    expect_problem 431 '8 KiB'
+    raw "GET / HTTP/1.1\r\nHost: x\r\n$(for i in 1 2 3 4 5 6; do printf 'X-%s: %s\\r\\n' "$i" "$(as 7000)"; done)\r\n"
+    expect_problem 431
+}
+
+@test "a bad request line, a bad header or no Host is 400" {
+    raw 'nonsense\r\n\r\n'
+    expect_problem 400 'HTTP'
+    raw '\026\003\001\r\n\r\n'
+    expect_problem 400
+    raw 'GET / HTTP/1.1\r\n\r\n'
+    expect_problem 400
+    raw 'GET / HTTP/1.1\r\nHost: x\r\nContent-Length: five\r\n\r\n'
+    expect_problem 400
+    raw 'POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n'
+    expect_problem 400
+}
+
+@test "an unknown version of the protocol is 505, an unknown Transfer-Encoding 501" {
+    raw 'GET / HTTP/3.0\r\nHost: x\r\n\r\n'
+    expect_problem 505
+    raw 'POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n'
+    expect_problem 501
+}
+
+@test "plain HTTP on the HTTPS port is 400" {
+    raw 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' "$HTTPS_PORT"
+    expect_problem 400 'HTTPS'
+}
+
+@test "a method that nginx refuses by itself is 405, with Allow as of that path" {
+    raw 'TRACE /api?x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    expect_problem 405
+    expect_equal POST "$(header allow)"
+    raw 'TRACE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    expect_problem 405
+    expect_equal 'GET, HEAD' "$(header allow)"
+}
+
+@test "HTTP/1.0 without keep-alive is answered" {
+    raw 'POST /api HTTP/1.0\r\nContent-Length: 17\r\n\r\n{"message": "ab"}'
+    expect_reply 200 '^\{"message":"ba","rand":[0-9.e-]+\}$'
+}
+
+@test "a client that stops in the middle of its headers or its body is let go in bounded time" {
+    local i
+    for i in 'GET / HTTP/1.1\r\nHos' 'POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"me'; do
+        # raw returns when the server closes; nginx waits 10 s
+        # shellcheck disable=SC2059
+        timeout 20 python3 - "$HTTP_PORT" "$(printf "$i")" <<'PY'
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
+    connection.sendall(sys.argv[2].encode())
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+PY
+    done
+}
+
+@test "no error is HTML and none tells the server's version" {
+    local path
+    for path in /api /x /reverse; do
+        request GET "$path"
+        expect_no_match '<|nginx' "$body"
+        expect_equal nginx "$(header server)"
+    done
+}
+
+@test "every reply has an X-Request-ID: the client's when it is fit, else a new one" {
+    local id
+    for id in a "$(as 64)" 0.A_b-9; do
+        request GET / -H "X-Request-ID: $id"
+        expect_equal "$id" "$(header x-request-id)"
+    done
+    for id in '' "$(as 65)" 'a b' 'a"b' '<!--#x-->' 'é' 'a;b'; do
+        request GET / -H "X-Request-ID: $id"
+        expect_match '^[0-9a-f]{32}$' "$(header x-request-id)" "id $id"
+    done
+}
+
+@test "errors have an X-Request-ID, too: the services' and nginx's own, once each" {
+    request GET /x -H 'X-Request-ID: mine'
+    expect_equal mine "$(header x-request-id)"
+    reverse '{' -H 'X-Request-ID: mine'
+    expect_equal mine "$(header x-request-id)"
+    request GET /reverse/message -H 'X-Request-ID: mine'
+    expect_equal mine "$(header x-request-id)"
+    raw 'nonsense\r\n\r\n'
+    expect_match '^[0-9a-f]{32}$' "$(header x-request-id)"
+    raw "GET /$(as 9000) HTTP/1.1\r\nHost: x\r\n\r\n"
+    expect_match '^[0-9a-f]{32}$' "$(header x-request-id)"
+}
+
+@test "one request can be followed by its id through the access log and both services' logs" {
+    reverse '{"message": "ab"}' -H 'X-Request-ID: follow-me'
+    expect_reply 200
+    wait_until 5 is_in_log '"request_id":"follow-me".*"status":200' access.log
+    cat "$RUN_DIR"/log/app-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
+    cat "$RUN_DIR"/log/transform-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
+}
+
+@test "the access log is one JSON object a line, whatever a client sends" {
+    request GET '/"\\%22%0a' -H $'User-Agent: "\\\t\x01' -H 'X-Request-ID: last"'
+    request GET / -H 'X-Request-ID: log-end'
+    wait_until 5 is_in_log log-end access.log
+    run python3 "$ROOT/tests/lib/http.py" json-lines <"$RUN_DIR/log/access.log"
+    expect_status 0
+    [[ $output -ge 10 ]]
+}
+
+@test "more requests at once than MAX_CLIENTS: 503 with Retry-After, and it is over when they are" {
+    local go=$BATS_TEST_TMPDIR/go other=$BATS_TEST_TMPDIR/begun outer=$RUN_DIR
+    STACK_NOISE='limiting connections'
+    start_stack "$BATS_TEST_TMPDIR/r" MAX_CLIENTS=4
+    python3 "$ROOT/tests/lib/http.py" half "$HTTP_PORT" 4 "$go" >"$other" 3>&- &
+    wait_until 10 grep -q begun "$other"
+    reverse '{"message": "ab"}'
+    expect_problem 503 'too many'
+    expect_equal 1 "$(header retry-after)"
+    is_healthy # operators' calls do not count
+    touch "$go"
+    wait $!
+    expect_equal 4 "$(tail -n 1 "$other")" "those under way"
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    end_stack
+    RUN_DIR=$outer
+}

@@ -1,0 +1,191 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
+# shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
+# What a client sees when services die, hang, come back or misbehave.
+
+load lib/helpers
+load lib/stack
+
+# What nginx must say of services that fail; anything else in its error log fails the test.
+STACK_NOISE='no live upstreams|upstream (sent|prematurely closed|timed out)|connect\(\) to unix:|auth request unexpected|recv\(\) failed'
+
+FAKES=() # pids of fake transforms
+
+setup() {
+    start_stack "$BATS_TEST_TMPDIR/r" UPSTREAM_TIMEOUT=2
+}
+
+teardown() {
+    ((${#FAKES[@]} == 0)) || kill "${FAKES[@]}"
+    end_services && end_stack
+}
+
+# end_instance INSTANCE... : drain it and do not replace it
+end_instance() {
+    local name pid
+    for name; do
+        pid=$(multiwatch_of "$name")
+        kill -TERM "$pid"
+        wait_until 10 is_ended "$pid"
+    done
+}
+
+# replace_transform PROGRAM [VARIABLE=VALUE...] : another program in the place of both transforms
+replace_transform() {
+    local i
+    end_instance transform-1 transform-2
+    for i in 1 2; do
+        launch "$1-$i" "$RUN_DIR/transform-$i.sock" env "${@:2}" \
+            spawn-fcgi -s "$RUN_DIR/transform-$i.sock" -n -- "$BUILD_DIR/cgi-$1"
+    done
+}
+
+# expect_rest_works : what does not need transform is answered as ever, and soon
+expect_rest_works() {
+    request GET / --max-time 1
+    expect_reply 200
+    reverse '{"message": 5}' --max-time 1
+    expect_problem 400 'no string'
+    request GET /x --max-time 1
+    expect_problem 404
+}
+
+@test "transform gone: 502, health 503, the rest works; back again: 200" {
+    end_instance transform-1 transform-2
+    reverse '{"message": "ab"}'
+    expect_problem 502
+    request GET /_health
+    expect_problem 503
+    expect_equal 1 "$(header retry-after)"
+    expect_rest_works
+    local i
+    for i in 1 2; do
+        launch "transform-$i" "$RUN_DIR/transform-$i.sock" \
+            spawn-fcgi -s "$RUN_DIR/transform-$i.sock" -n -- "$BUILD_DIR/cgi-transform"
+    done
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+    is_healthy
+}
+
+@test "app gone: 502 for all, health 503" {
+    end_instance app-1 app-2
+    reverse '{"message": "ab"}'
+    expect_problem 502
+    request GET /
+    expect_problem 502
+    request GET /_health
+    expect_problem 503
+}
+
+@test "transform stopped: 504 when UPSTREAM_TIMEOUT is over, the rest works meanwhile; going on: 200" {
+    signal_workers STOP transform-1 transform-2
+    local begun=$SECONDS
+    curl -sS -o "$BATS_TEST_TMPDIR/other" -w '%{http_code}' --max-time 30 -d '{"message": "ab"}' "$URL/api" \
+        >"$BATS_TEST_TMPDIR/code" 3>&- &
+    expect_rest_works
+    wait $!
+    expect_equal 504 "$(<"$BATS_TEST_TMPDIR/code")"
+    ((SECONDS - begun <= 4))
+    reverse '{"message": "ab"}'
+    expect_problem 504 'too long'
+    request GET /_health
+    expect_problem 503
+    signal_workers CONT transform-1 transform-2
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+}
+
+@test "app stopped: 504; going on: 200" {
+    signal_workers STOP app-1 app-2
+    reverse '{"message": "ab"}'
+    expect_problem 504
+    signal_workers CONT app-1 app-2
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+}
+
+@test "one of two instances stopped: the other answers" {
+    signal_workers STOP transform-1 app-2
+    local i
+    for i in 1 2 3; do
+        reverse '{"message": "ab"}'
+        expect_reply 200 '"ba"'
+    done
+    signal_workers CONT transform-1 app-2
+}
+
+@test "all workers killed, again and again: they are replaced, and no call fails" {
+    local i
+    for i in 1 2 3 4 5 6 7 8; do
+        signal_workers KILL transform-1 transform-2 app-1 app-2
+        reverse '{"message": "ab"}'
+        expect_reply 200 '"ba"'
+        is_healthy
+    done
+}
+
+@test "transform that answers 404 (another service in its place): 502, never a 200 with an error in it" {
+    replace_transform app
+    reverse '{"message": "ab"}'
+    expect_problem 502
+    expect_rest_works
+}
+
+@test "transform that refuses what app took (a smaller MAX_BODY_BYTES): 502" {
+    replace_transform transform MAX_BODY_BYTES=5
+    reverse '{"message": "ab"}'
+    expect_problem 502
+    expect_rest_works
+}
+
+# fake_transform : one that misbehaves as the message says, in the place of both
+fake_transform() {
+    local i
+    end_instance transform-1 transform-2
+    for i in 1 2; do
+        rm -f "$RUN_DIR/transform-$i.sock"
+        python3 "$ROOT/tests/lib/fake_transform.py" "$RUN_DIR/transform-$i.sock" 3>&- &
+        FAKES+=($!)
+    done
+    wait_until 10 test -S "$RUN_DIR/transform-1.sock" -a -S "$RUN_DIR/transform-2.sock"
+}
+
+@test "whatever transform answers but one whole value with 200, the client gets 502 or 504, never a broken 200" {
+    fake_transform
+    reverse '{"message": "right"}'
+    expect_reply 200 '^\{"message":"olleh","rand":'
+    local answer
+    for answer in 'without end mark' empty 'half, then gone' 'ends after an escaped quote' 'no head' \
+        'a redirect inside nginx' 'a location' 204 301 302 304 400 401 402 404 406 418 422 429 451 500 501 503 508; do
+        reverse "{\"message\": \"$answer\"}"
+        expect_problem 502 || { echo "transform's answer: $answer" >&2; return 1; }
+    done
+    reverse '{"message": "half, then silence"}'
+    expect_problem "$([[ $code == 504 ]] && echo 504 || echo 502)"
+    reverse '{"message": "right"}'
+    expect_reply 200 '^\{"message":"olleh","rand":'
+}
+
+@test "a lone instance that hangs is a 504 when UPSTREAM_TIMEOUT is over, not later" {
+    local outer=$RUN_DIR begun
+    start_stack "$BATS_TEST_TMPDIR/lone" UPSTREAM_TIMEOUT=2 TRANSFORM_INSTANCES=1
+    signal_workers STOP transform-1
+    begun=$SECONDS
+    reverse '{"message": "ab"}'
+    expect_problem 504
+    ((SECONDS - begun <= 4))
+    signal_workers CONT transform-1
+    end_stack
+    RUN_DIR=$outer
+}
+
+@test "a restart of every instance, one after the other, fails no call" {
+    local name
+    for name in app-1 app-2 transform-1 transform-2; do
+        signal_workers TERM "$name"
+        reverse '{"message": "ab"}'
+        expect_reply 200 '"ba"'
+    done
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""What bats needs of HTTP beside curl: raw bytes, half-sent requests, ports, checks of JSON. Standard library only.
+
+usage: http.py free-port                      print a port that nothing listens on
+       http.py raw PORT < BYTES               send the bytes, print what comes until the other side closes
+       http.py problem STATUS < BODY          check RFC 9457's members, print the detail
+       http.py model MESSAGE-FILE < BODY      check a reply of /api against the message in the file
+       http.py half PORT COUNT GO-FILE        begin COUNT requests, print "begun" once the server has taken all, finish
+                                              them when GO-FILE exists; print how many were answered with 200
+       http.py json-lines < LINES             check that each line is a JSON object; print how many
+"""
+
+import json
+import os
+import random
+import socket
+import sys
+import time
+
+MESSAGE = b'{"message": "hello"}'
+
+
+def free_port():
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                print(port)
+                return
+            except OSError:
+                pass
+
+
+def connect(port):
+    connection = socket.create_connection(("127.0.0.1", int(port)))
+    connection.settimeout(60)
+    return connection
+
+
+def read_all(connection):
+    data = b""
+    try:
+        while chunk := connection.recv(65536):
+            data += chunk
+    except ConnectionResetError:
+        pass  # what came before counts
+    return data
+
+
+def raw(port):
+    with connect(port) as connection:
+        connection.sendall(sys.stdin.buffer.read())
+        sys.stdout.buffer.write(read_all(connection))
+
+
+def problem(status):
+    value = json.loads(sys.stdin.read())
+    assert sorted(value) == ["detail", "status", "title", "type"], f"members: {sorted(value)}"
+    assert value["status"] == int(status), f"status in the body: {value['status']}"
+    assert value["title"] and value["detail"], "title or detail is empty"
+    print(value["detail"])
+
+
+def model(path):
+    """A plain reversal: right for messages in which every character is a cluster."""
+    with open(path, encoding="utf-8") as file:
+        message = json.load(file)["message"]
+    reply = json.loads(sys.stdin.buffer.read())
+    assert sorted(reply) == ["message", "rand"], f"members: {sorted(reply)}"
+    assert 0 <= reply["rand"] < 1, f"rand: {reply['rand']}"
+    assert reply["message"] == message[::-1], "the message is not the reverse"
+
+
+def begin(port):
+    """Returns a connection whose request the server has taken: it has answered Expect: 100-continue."""
+    connection = connect(port)
+    connection.sendall(
+        b"POST /api HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(MESSAGE)
+    )
+    assert connection.recv(25).startswith(b"HTTP/1.1 100"), "no 100 Continue"
+    connection.sendall(MESSAGE[:5])
+    return connection
+
+
+def half(port, count, go_file):
+    connections = [begin(port) for _ in range(int(count))]
+    print("begun", flush=True)
+    while not os.path.exists(go_file):
+        time.sleep(0.02)
+    answered = 0
+    for connection in connections:
+        connection.sendall(MESSAGE[5:])
+        answered += b'"olleh"' in read_all(connection)
+    print(answered)
+
+
+def json_lines():
+    lines = sys.stdin.read().splitlines()
+    for line in lines:
+        assert isinstance(json.loads(line), dict), line
+    print(len(lines))
+
+
+COMMANDS = {
+    "free-port": free_port,
+    "raw": raw,
+    "problem": problem,
+    "model": model,
+    "half": half,
+    "json-lines": json_lines,
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        sys.exit(__doc__)
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

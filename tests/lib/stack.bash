@@ -1,0 +1,106 @@
+# shellcheck shell=bash
+# A whole copy of the system for tests: scripts/run with ports and a RUN_DIR of its own, calls to it, its processes.
+# A bats file says `load lib/helpers` and `load lib/stack`, starts a stack in setup_file() or in a test, and ends it in
+# teardown_file() or teardown(). Settings of the copy are given as VARIABLE=VALUE.
+
+# free_port : a port that nothing listens on, below the kernel's range for outgoing connections
+free_port() {
+    python3 "$ROOT/tests/lib/http.py" free-port
+}
+
+# start_stack DIR [VARIABLE=VALUE...] : start a copy with RUN_DIR=DIR; sets RUN_DIR, HTTP_PORT, HTTPS_PORT, URL
+start_stack() {
+    export RUN_DIR=$1 HTTP_PORT HTTPS_PORT URL
+    HTTP_PORT=$(free_port)
+    HTTPS_PORT=$(free_port)
+    URL=http://127.0.0.1:$HTTP_PORT
+    env "${@:2}" "$ROOT/scripts/run" -d </dev/null 3>&- || return
+}
+
+# end_stack : stop the copy. Fails if that fails, or a log holds what it must not.
+end_stack() {
+    local failed=0
+    "$ROOT/scripts/stop" 3>&- || failed=1
+    logs_are_clean || failed=1
+    return "$failed"
+}
+
+STACK_NOISE='^$' # lines that a file expects in nginx's error log
+
+# logs_are_clean : no sanitizer report anywhere, nothing unexpected in nginx's error log
+logs_are_clean() {
+    local unexpected
+    unexpected=$(grep -hE 'Sanitizer|runtime error:|\[(alert|emerg|crit)\]' "$RUN_DIR"/log/*.log | head -n 5)
+    unexpected+=$(grep -hE '\[error\]' "$RUN_DIR/log/error.log" | grep -Ev "$STACK_NOISE" | head -n 5)
+    [[ -z $unexpected ]] && return
+    printf 'unexpected in the logs:\n%s\n' "$unexpected" >&2
+    return 1
+}
+
+# request METHOD PATH [CURL OPTION...] : one call; sets code, head, body. Its files end with the test.
+request() {
+    local out=$BATS_TEST_TMPDIR/reply
+    # shellcheck disable=SC2034 # for the test
+    code=$(curl -sS --max-time 30 -X "$1" -D "$out.head" -o "$out.body" -w '%{http_code}' "${@:3}" "$URL$2") ||
+        return
+    # shellcheck disable=SC2034
+    head=$(tr -d '\r' <"$out.head") body=$(tr -d '\0' <"$out.body")
+}
+
+# header NAME : the values of a header of the last reply, one a line
+header() {
+    sed -nE "s/^$1: (.*)$/\1/Ip" <<<"$head"
+}
+
+# reverse MESSAGE-BODY [CURL OPTION...] : POST it to /api
+reverse() {
+    request POST /api --data-binary "$1" "${@:2}"
+}
+
+# expect_reply CODE [REGEX] : of the last request; REGEX is looked for in its body
+expect_reply() {
+    # shellcheck disable=SC2154
+    [[ $code == "$1" && $body =~ ${2:-} ]] && return
+    printf 'reply\n  expected: %s %s\n  actual:   %s %s\n%s\n' "$1" "${2:-}" "$code" "$body" "$head" >&2
+    return 1
+}
+
+# expect_problem CODE [REGEX] : the last reply is problem+json with this status; REGEX is looked for in its detail
+expect_problem() {
+    expect_reply "$1" || return
+    expect_equal application/problem+json "$(header content-type)" "Content-Type" || return
+    local detail
+    detail=$(python3 "$ROOT/tests/lib/http.py" problem "$1" <<<"$body") || return
+    expect_match "${2:-.}" "$detail" "detail"
+}
+
+# multiwatch_of INSTANCE : the pid of its multiwatch; worker_of INSTANCE : of the worker under it
+multiwatch_of() {
+    cat "$RUN_DIR/$1.pid"
+}
+
+worker_of() {
+    local pid
+    pid=$(multiwatch_of "$1")
+    tr -d ' ' <"/proc/$pid/task/$pid/children"
+}
+
+# is_ended PID : it does not run any more; a zombie does not
+is_ended() {
+    [[ ! -d /proc/$1 || $(<"/proc/$1/stat") == *") Z "* ]]
+}
+
+# signal_workers SIGNAL INSTANCE...
+signal_workers() {
+    local name
+    for name in "${@:2}"; do kill "-$1" "$(worker_of "$name")"; done
+}
+
+is_healthy() {
+    [[ $(curl -s -o /dev/null --max-time 5 -w '%{http_code}' "$URL/_health") == 200 ]]
+}
+
+# is_in_log REGEX FILE : nginx writes its access log with up to a second's delay, so wait_until this
+is_in_log() {
+    grep -qE "$1" "$RUN_DIR/log/$2"
+}

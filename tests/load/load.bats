@@ -1,0 +1,118 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
+# shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
+# Under load: many clients, workers killed, a stop. wrk counts; each run is bounded and goes to loopback.
+
+bats_require_minimum_version 1.5.0
+load ../lib/helpers
+load ../lib/stack
+
+STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed|writev\(\) failed|sendfile\(\) failed'
+
+# What is counted here is loss. On a machine that is busy with other things, waiting is none.
+setup() {
+    start_stack "$BATS_TEST_TMPDIR/r" UPSTREAM_TIMEOUT=60
+}
+
+teardown() {
+    end_stack
+}
+
+# load_with CLIENTS SECONDS [SCRIPT] : POSTs on kept connections; its report to $BATS_TEST_TMPDIR/wrk
+load_with() {
+    wrk -t 2 -c "$1" -d "$2s" --timeout 90s -s "$ROOT/tests/lib/${3:-post}.lua" "$URL/api" \
+        >"$BATS_TEST_TMPDIR/wrk" 2>&1 3>&-
+}
+
+# expect_no_loss : of the last load: some answers, each a 200, no socket error
+expect_no_loss() {
+    local report
+    report=$(<"$BATS_TEST_TMPDIR/wrk")
+    expect_match '[1-9][0-9]* requests in' "$report" &&
+        expect_no_match 'Non-2xx|Socket errors|wrong' "$report"
+}
+
+# expect_little_memory : all service processes together have less than 16 MiB
+expect_little_memory() {
+    local name total=0
+    for name in app-1 app-2 transform-1 transform-2; do
+        total=$((total + $(sed -nE 's/^VmRSS:\s+([0-9]+) kB/\1/p' "/proc/$(worker_of "$name")/status")))
+    done
+    echo "VmRSS of all: $total KiB"
+    ((total < 16 * 1024))
+}
+
+@test "1,000 clients on kept connections: every request is answered with 200" {
+    load_with 1000 5
+    expect_no_loss
+}
+
+@test "4,000 clients on kept connections: every request is answered with 200; then the services have little memory" {
+    [[ $(ulimit -Hn) == unlimited || $(ulimit -Hn) -ge 16384 ]] || skip "fewer than 16384 descriptors are allowed"
+    ulimit -n "$(ulimit -Hn)"
+    load_with 4000 6
+    expect_no_loss
+    [[ -z ${SANITIZE:-} ]] || skip "memory is the sanitizer's here; all requests were answered"
+    expect_little_memory
+}
+
+@test "a worker killed with -9, 12 times in 5 s, 64 clients: no request is lost" {
+    local i names=(app-1 transform-1 app-2 transform-2)
+    load_with 64 7 &
+    for ((i = 0; i < 12; i++)); do
+        signal_workers KILL "${names[i % 4]}"
+        # the pace of the kills is the test, not a wait
+        sleep 0.4
+    done
+    wait $!
+    expect_no_loss
+}
+
+@test "transforms killed with -9 in the middle of large answers: each answer is whole, none is lost" {
+    local i load
+    load_with 4 7 post-large &
+    load=$!
+    for ((i = 0; i < 15; i++)); do
+        signal_workers KILL "transform-$((i % 2 + 1))"
+        sleep 0.4 # the pace of the kills
+    done
+    wait "$load"
+    expect_no_loss
+}
+
+@test "bodies made to take memory leave none behind: under 16 MiB for all services after them" {
+    [[ -z ${SANITIZE:-} ]] || skip "memory is the sanitizer's here"
+    local i
+    {
+        printf '{"message": "a", "b": ['
+        head -c 900000 /dev/zero | sed 's/\x00\x00\x00/[],/g' | tr -d '\0'
+        printf '[]]}'
+    } >"$BATS_TEST_TMPDIR/hostile"
+    for i in 1 2 3 4 5 6; do
+        curl -sS -o "$BATS_TEST_TMPDIR/out-$i" -w '%{http_code}\n' --data-binary @"$BATS_TEST_TMPDIR/hostile" \
+            "$URL/api" >>"$BATS_TEST_TMPDIR/codes" 3>&- &
+    done
+    wait
+    expect_equal 200 "$(sort -u "$BATS_TEST_TMPDIR/codes")"
+    expect_little_memory
+}
+
+@test "stop under load: all that the server has taken is answered, none cut" {
+    local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/half client stopper
+    load_with 32 30 &
+    local load=$!
+    python3 "$ROOT/tests/lib/http.py" half "$HTTP_PORT" 64 "$go" >"$out" 3>&- &
+    client=$!
+    wait_until 30 grep -q begun "$out"
+    "$ROOT/scripts/stop" 3>&- &
+    stopper=$!
+    wait_until 10 test ! -e "$RUN_DIR/nginx/servers/edge.conf"
+    touch "$go"
+    wait "$client"
+    wait "$stopper"
+    expect_equal 64 "$(tail -n 1 "$out")" "answered of those under way"
+    kill -INT "$load" 2>/dev/null || true
+    wait "$load" || true
+    expect_no_match 'Non-2xx' "$(<"$BATS_TEST_TMPDIR/wrk")"
+}

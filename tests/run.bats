@@ -1,0 +1,332 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
+# shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
+# What an operator types: scripts/run, scripts/stop, make; and what bad settings get.
+
+load lib/helpers
+load lib/stack
+
+setup() {
+    export RUN_DIR=$BATS_TEST_TMPDIR/r
+}
+
+# A test that fails must not leave its copies behind.
+teardown() {
+    local lock
+    for lock in "$BATS_TEST_TMPDIR"/*/lock; do
+        [[ ! -e $lock ]] || RUN_DIR=${lock%/lock} "$ROOT/scripts/stop" 3>&-
+    done
+}
+
+# running : the names of the pid files in RUN_DIR whose process is alive
+running() {
+    local file pid
+    for file in "$RUN_DIR"/*.pid; do
+        [[ -e $file ]] || continue
+        pid=$(<"$file")
+        [[ -d /proc/$pid && $(<"/proc/$pid/stat") != *") Z "* ]] && echo "${file##*/}"
+    done
+    true
+}
+
+# expect_refused REGEX [VARIABLE=VALUE...] : run says so in one line, and nothing was started or made
+expect_refused() {
+    run env RUN_DIR="$RUN_DIR" "${@:2}" "$ROOT/scripts/run" -d 3>&-
+    [[ $status -ne 0 ]] || { echo "started with ${*:2}" >&2; return 1; }
+    expect_equal 1 "${#lines[@]}" "lines for ${*:2}: $output" || return
+    expect_match "$1" "$output" "message for ${*:2}" || return
+    expect_equal '' "$(running)" "running" || return
+    [[ ! -e $RUN_DIR/nginx ]]
+}
+
+@test "run -d shows one real call and its answer, and returns 0; stop ends it all and leaves no socket; again: 0" {
+    run start_stack "$RUN_DIR"
+    expect_status 0
+    expect_match "^\\$ curl -d '\{\"message\": \"hello\"\}' http://127.0.0.1:[0-9]+/api$" "${lines[0]}"
+    expect_match '^\{"message":"olleh","rand":0\.[0-9e-]+\}$' "${lines[1]}"
+    expect_equal 'app-1.pid app-2.pid nginx.pid transform-1.pid transform-2.pid' "$(running | paste -sd ' ')"
+    run "$ROOT/scripts/stop"
+    expect_status 0
+    expect_equal '' "$output"
+    expect_equal '' "$(running)"
+    run find "$RUN_DIR" -maxdepth 1 -name '*.sock' -o -maxdepth 1 -name '*.pid'
+    expect_equal '' "$output"
+    run "$ROOT/scripts/stop"
+    expect_status 0
+}
+
+@test "stop where nothing ever ran is 0" {
+    RUN_DIR=$BATS_TEST_TMPDIR/none run "$ROOT/scripts/stop"
+    expect_status 0
+    expect_equal '' "$output"
+}
+
+@test "a second run in the same RUN_DIR is refused, and the first goes on" {
+    start_stack "$RUN_DIR"
+    run env HTTP_PORT="$(free_port)" HTTPS_PORT="$(free_port)" "$ROOT/scripts/run" -d 3>&-
+    expect_status 1
+    expect_match "already in $RUN_DIR; ./scripts/stop first" "$output"
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    end_stack
+}
+
+@test "two copies with RUN_DIRs and ports of their own run side by side; stopping one leaves the other" {
+    local first_url first_dir=$BATS_TEST_TMPDIR/a
+    start_stack "$first_dir" APP_INSTANCES=1 TRANSFORM_INSTANCES=3
+    first_url=$URL
+    expect_equal 3 "$(find "$first_dir" -name 'transform-?.sock' | wc -l)"
+    start_stack "$BATS_TEST_TMPDIR/b"
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    end_stack
+    URL=$first_url RUN_DIR=$first_dir
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    end_stack
+}
+
+@test "in the foreground it stays, and Ctrl-C drains and stops all" {
+    local pid
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
+    # A background job ignores SIGINT unless told otherwise; python restores what a terminal's shell would give.
+    HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT python3 -c '
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    pid=$!
+    wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
+    URL=http://127.0.0.1:$HTTP_PORT
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    kill -INT "$pid"
+    wait_until 30 is_gone "$pid"
+    expect_equal '' "$(running)"
+}
+
+@test "in the foreground it ends, not with 0, when a supervisor dies, and stops the rest" {
+    local pid
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
+    HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    pid=$!
+    wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
+    kill -TERM "$(multiwatch_of transform-2)"
+    wait_until 30 is_gone "$pid"
+    run wait "$pid"
+    [[ $status -ne 0 ]]
+    expect_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")"
+    expect_equal '' "$(running)"
+}
+
+@test "a bad setting is refused with one line that names it, and nothing starts" {
+    local setting
+    for setting in HTTP_PORT=abc HTTP_PORT=0 HTTP_PORT=65536 HTTPS_PORT=-1 BIND=nowhere BIND=1.2.3 APP_INSTANCES=0 \
+        APP_INSTANCES=65 TRANSFORM_INSTANCES=two THREADS=0 THREADS=x MAX_BODY_BYTES=0 MAX_BODY_BYTES=1k \
+        MAX_CLIENTS=0 UPSTREAM_TIMEOUT=0 UPSTREAM_TIMEOUT=1.5 LOG_LEVEL=loud; do
+        expect_refused "${setting%%=*} is \"${setting#*=}\"; set it" "$setting"
+    done
+    expect_refused 'HTTP_PORT and HTTPS_PORT are both 8123' HTTP_PORT=8123 HTTPS_PORT=8123
+}
+
+@test "numbers with leading zeros are decimal; MAX_CLIENTS fits the descriptors that are allowed, or is refused" {
+    start_stack "$RUN_DIR" APP_INSTANCES=02 UPSTREAM_TIMEOUT=08
+    [[ -S $RUN_DIR/app-2.sock ]]
+    end_stack
+    run env -C "$ROOT" RUN_DIR="$RUN_DIR" MAX_CLIENTS=1000 bash -c 'ulimit -n 1024; exec scripts/run -d'
+    expect_status 1
+    expect_match '^run: MAX_CLIENTS is "1000"; set it to at most 240' "$output"
+    RUN_DIR=$BATS_TEST_TMPDIR/low HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
+    URL=http://127.0.0.1:$HTTP_PORT
+    RUN_DIR=$RUN_DIR HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT \
+        bash -c 'ulimit -n 1024; exec "$1" -d' - "$ROOT/scripts/run" 3>&-
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    end_stack
+}
+
+@test "an address that is not of this machine is refused with one line that names BIND" {
+    local address
+    for address in 192.0.2.1 999.1.1.1 :::; do
+        run env RUN_DIR="$RUN_DIR" HTTP_PORT="$(free_port)" HTTPS_PORT="$(free_port)" BIND="$address" \
+            "$ROOT/scripts/run" -d 3>&-
+        expect_status 1
+        expect_equal 1 "${#lines[@]}" "lines"
+        expect_match "^run: BIND is \"$address\"; nginx cannot listen there" "$output"
+    done
+    start_stack "$BATS_TEST_TMPDIR/all" BIND=::
+    reverse '{"message": "ab"}' # over 127.0.0.1
+    expect_reply 200
+    end_stack
+}
+
+@test "a copy whose first call fails is no success, and nothing is left running" {
+    run start_stack "$RUN_DIR" MAX_BODY_BYTES=10
+    [[ $status -ne 0 ]]
+    expect_match 'the first call failed' "$output"
+    expect_equal '' "$(running)"
+}
+
+@test "of two runs at once with the same ports one comes up, the other says so" {
+    export HTTP_PORT HTTPS_PORT
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
+    local first second statuses=0
+    RUN_DIR=$BATS_TEST_TMPDIR/a "$ROOT/scripts/run" -d >"$BATS_TEST_TMPDIR/a.out" 2>&1 3>&- &
+    first=$!
+    RUN_DIR=$BATS_TEST_TMPDIR/b "$ROOT/scripts/run" -d >"$BATS_TEST_TMPDIR/b.out" 2>&1 3>&- &
+    second=$!
+    wait "$first" || statuses=$((statuses + 1))
+    wait "$second" || statuses=$((statuses + 1))
+    RUN_DIR=$BATS_TEST_TMPDIR/a "$ROOT/scripts/stop"
+    RUN_DIR=$BATS_TEST_TMPDIR/b "$ROOT/scripts/stop"
+    expect_equal 1 "$statuses" "failed of two: $(cat "$BATS_TEST_TMPDIR"/?.out)"
+}
+
+@test "stop ends what has lost its master or its supervisor, too" {
+    start_stack "$RUN_DIR"
+    local worker nginx
+    worker=$(worker_of app-1)
+    nginx=$(<"$RUN_DIR/nginx.pid")
+    kill -KILL "$nginx" "$(multiwatch_of app-1)"
+    run "$ROOT/scripts/stop"
+    expect_status 0
+    is_ended "$worker"
+    refuses_connections
+}
+
+@test "a pid file of another copy, or an old one, is not believed" {
+    start_stack "$BATS_TEST_TMPDIR/a"
+    mkdir "$BATS_TEST_TMPDIR/b"
+    cp "$RUN_DIR"/{nginx,app-1}.pid "$BATS_TEST_TMPDIR/b/"
+    : >"$BATS_TEST_TMPDIR/b/lock"
+    RUN_DIR=$BATS_TEST_TMPDIR/b "$ROOT/scripts/stop"
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    end_stack
+}
+
+@test "a port in use is refused with one line that names it" {
+    local port
+    port=$(free_port)
+    python3 -c 'import socket,sys,signal
+s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); signal.pause()' "$port" \
+        >"$BATS_TEST_TMPDIR/up" 3>&- &
+    wait_until 10 grep -q up "$BATS_TEST_TMPDIR/up"
+    expect_refused "HTTP_PORT is $port; something listens there" HTTP_PORT="$port" HTTPS_PORT="$(free_port)"
+    expect_refused "HTTPS_PORT is $port; something listens there" HTTPS_PORT="$port" HTTP_PORT="$(free_port)"
+    kill $!
+}
+
+@test "a RUN_DIR that cannot be is refused: too long for a unix socket, of strange letters, not a folder" {
+    local long
+    long=$BATS_TEST_TMPDIR/$(printf 'a%.0s' {1..100})
+    expect_refused 'RUN_DIR is too long' RUN_DIR="$long"
+    expect_refused 'RUN_DIR is ".*letters' RUN_DIR="$BATS_TEST_TMPDIR/with space"
+    : >"$BATS_TEST_TMPDIR/file"
+    mkdir "$BATS_TEST_TMPDIR/full" && : >"$BATS_TEST_TMPDIR/full/other.pid"
+    expect_refused 'RUN_DIR is ".*full"; other things are in it' RUN_DIR="$BATS_TEST_TMPDIR/full" \
+        HTTP_PORT="$(free_port)" HTTPS_PORT="$(free_port)"
+    RUN_DIR=$BATS_TEST_TMPDIR/full "$ROOT/scripts/stop"
+    [[ -e $BATS_TEST_TMPDIR/full/other.pid ]]
+    expect_refused 'RUN_DIR is ".*file"' RUN_DIR="$BATS_TEST_TMPDIR/file" \
+        HTTP_PORT="$(free_port)" HTTPS_PORT="$(free_port)"
+}
+
+@test "a TLS pair that cannot be used is refused; one that can is served" {
+    local dir=$BATS_TEST_TMPDIR name
+    for name in one two; do
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2 -subj "/CN=$name" \
+            -keyout "$dir/$name.key" -out "$dir/$name.crt" 2>/dev/null
+    done
+    expect_refused 'TLS_KEY is not; set both' TLS_CERT="$dir/one.crt"
+    expect_refused 'TLS_CERT is not; set both' TLS_KEY="$dir/one.key"
+    expect_refused 'TLS_KEY is ".*none.key"; there is no file' TLS_CERT="$dir/one.crt" TLS_KEY="$dir/none.key"
+    expect_refused 'TLS_CERT is ".*one.key"; it holds no cert' TLS_CERT="$dir/one.key" TLS_KEY="$dir/one.key"
+    expect_refused 'TLS_KEY is ".*two.key"; it is not the key' TLS_CERT="$dir/one.crt" TLS_KEY="$dir/two.key"
+    start_stack "$RUN_DIR" TLS_CERT="$dir/one.crt" TLS_KEY="$dir/one.key"
+    run curl -sSv --cacert "$dir/one.crt" --resolve "one:$HTTPS_PORT:127.0.0.1" "https://one:$HTTPS_PORT/"
+    expect_status 0
+    end_stack
+}
+
+@test "a service that cannot start at all makes run fail with the reason, and nothing is left running" {
+    export HTTP_PORT HTTPS_PORT
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
+    cp -a "$BUILD_DIR" "$BATS_TEST_TMPDIR/build"
+    # It passes the check of its settings, and then ends each time with a word.
+    # shellcheck disable=SC2016 # $1 is of the program made here
+    printf '#!/bin/sh\n[ "$1" = -t ] && exit 0\necho "no libsomething.so.1" >&2\nexit 127\n' \
+        >"$BATS_TEST_TMPDIR/build/cgi-transform"
+    run env BUILD_DIR="$BATS_TEST_TMPDIR/build" "$ROOT/scripts/run" -d 3>&-
+    expect_status 1
+    expect_match 'transform-1.log: no libsomething.so.1' "$output"
+    expect_match 'nothing runs' "$output"
+    expect_equal '' "$(running)"
+    printf '#!/bin/sh\necho "no libsomething.so.1" >&2\nexit 127\n' >"$BATS_TEST_TMPDIR/build/cgi-transform"
+    run env BUILD_DIR="$BATS_TEST_TMPDIR/build" "$ROOT/scripts/run" -d 3>&-
+    expect_status 1
+    expect_equal 'no libsomething.so.1' "$output"
+}
+
+@test "where there is no apt-get, run names exactly the packages that are missing" {
+    local bin=$BATS_TEST_TMPDIR/bin name
+    mkdir "$bin"
+    for name in bash env dirname readlink realpath sed cc make nginx openssl envsubst spawn-fcgi curl; do
+        ln -s "$(command -v "$name" || echo "/usr/sbin/$name")" "$bin/$name"
+    done
+    # lib.sh adds /usr/sbin, which holds no apt-get; multiwatch is the one that is not linked here
+    run env PATH="$bin" "$bin/bash" "$ROOT/scripts/run" -d
+    expect_status 1
+    expect_equal 'run: these packages are missing, and there is no apt-get to install them: multiwatch' "$output"
+}
+
+@test "a request half sent when stop begins still gets its 200" {
+    local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/half client stopper
+    start_stack "$RUN_DIR"
+    python3 "$ROOT/tests/lib/http.py" half "$HTTP_PORT" 20 "$go" >"$out" 3>&- &
+    client=$!
+    wait_until 10 grep -q begun "$out"
+    "$ROOT/scripts/stop" 3>&- &
+    stopper=$!
+    wait_until 10 refuses_connections
+    touch "$go"
+    wait "$client"
+    wait "$stopper"
+    expect_equal 20 "$(tail -n 1 "$out")" "answered"
+    expect_equal '' "$(running)"
+    logs_are_clean
+}
+
+refuses_connections() {
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$HTTP_PORT") 2>/dev/null
+}
+
+@test "each script has --help, and refuses what it does not know" {
+    local script
+    for script in run stop test lint bench profile; do
+        run "$ROOT/scripts/$script" --help
+        expect_status 0
+        expect_match "^usage: ./scripts/$script" "${lines[0]}"
+        run "$ROOT/scripts/$script" --no-such-option
+        expect_status 2
+    done
+}
+
+@test "a second make does nothing; a changed header rebuilds what includes it; make help lists the targets" {
+    export CFLAGS=-O0
+    make -s -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" build
+    run make -q -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" build
+    expect_status 0
+    local header
+    for header in cgi-common/record.h cgi-common/service.h cgi-transform/reverse.h cgi-app/handler.h; do
+        run make -q -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" -W "$header" build
+        expect_status 1
+    done
+    run make -q -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" CFLAGS=-O1 build
+    expect_status 1
+    local target
+    run make -C "$ROOT" help
+    for target in build run stop test bench profile lint asan tsan clean help; do
+        expect_match "make $target +[a-z]" "$output"
+    done
+}
