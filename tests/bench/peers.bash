@@ -46,20 +46,24 @@ spawn_fcgi() {
     spawn "$1" spawn-fcgi -s "$PEER_DIR/$1.sock" -M 0600 -b 4096 -n -- "${@:2}"
 }
 
-# upstream SERVER... : the peer as nginx's upstream, in the place of the system's assembly server
+# upstream SERVER... : the peer as nginx's upstreams, in the place of the system's assembly server
 upstream() {
-    local server
-    {
-        say 'upstream assembly {'
+    local name keepalive server
+    while read -r name keepalive; do
+        say "upstream $name {"
         for server; do say "    server $server max_fails=0;"; done
-        say '    keepalive 2048;'
+        say "    $keepalive"
         say '}'
-    } >"$PEER_DIR/nginx/upstreams.conf"
+    done >"$PEER_DIR/nginx/upstreams.conf" <<'EOF'
+assembly keepalive 2048;
+assembly-afresh
+EOF
 }
 
 # to_peer : the edge's way to the peer, from standard input; without it, it is the one to the assembly server
 to_peer() {
     cat >"$PEER_DIR/nginx/snippets/to-assembly.conf"
+    sed -i '/proxy_pass /d' "$PEER_DIR/nginx/servers/edge.conf"
 }
 
 # pass_fastcgi SERVER... : the edge itself calls FastCGI processes; no SSI, no second server

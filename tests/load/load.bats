@@ -2,7 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
-# Under load: many clients, workers killed, a stop. wrk counts; each run is bounded and goes to loopback.
+# Under load: many clients, workers killed, reloads, a stop. wrk counts; each run is bounded and goes to loopback.
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -114,5 +114,19 @@ expect_little_memory() {
     expect_equal 64 "$(tail -n 1 "$out")" "answered of those under way"
     kill -INT "$load" 2>/dev/null || true
     wait "$load" || true
+    expect_no_match 'Non-2xx' "$(<"$BATS_TEST_TMPDIR/wrk")"
+}
+
+@test "nginx reloaded 8 times under load: every answer is a 200" {
+    local i load
+    load_with 32 5 &
+    load=$!
+    for ((i = 0; i < 8; i++)); do
+        kill -HUP "$(<"$RUN_DIR/nginx.pid")"
+        sleep 0.4 # the pace of the reloads
+    done
+    wait "$load"
+    # A request that a client sends into a connection just being closed gets none; that is HTTP's, and wrk counts it.
+    expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")"
     expect_no_match 'Non-2xx' "$(<"$BATS_TEST_TMPDIR/wrk")"
 }
