@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,13 @@ enum { CONNECTION_KEPT_BUFFER = 256 * 1024 };
 /* Edge-triggered: a request costs no epoll_ctl. */
 static const uint32_t CONNECTION_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
-enum connection_state { STATE_CLOSED, STATE_IDLE, STATE_CLAIMED, STATE_LOOK_AGAIN };
+enum connection_state {
+    STATE_CLOSED,
+    STATE_IDLE,
+    STATE_CLAIMED,    /* a worker's */
+    STATE_LOOK_AGAIN, /* a worker's, and something has happened since it looked */
+    STATE_HELD,       /* the dispatcher's, for a moment */
+};
 
 struct connection {
     _Atomic int state;        /* enum connection_state */
@@ -67,7 +74,7 @@ connection_expired(struct connection *connection)
 
 /* ---- whose it is ---- */
 
-/* Returns whether the caller owns the connection now. If another does, that one will look again. */
+/* For a worker. Returns whether it owns the connection now. If another worker does, that one will look again. */
 static bool
 connection_claim(struct connection *connection)
 {
@@ -78,6 +85,8 @@ connection_claim(struct connection *connection)
             return false;
         if (state == STATE_CLAIMED && atomic_compare_exchange_weak(&connection->state, &state, STATE_LOOK_AGAIN))
             return false;
+        if (state == STATE_HELD)
+            sched_yield();
         state = STATE_IDLE;
     }
     return true;
@@ -95,22 +104,19 @@ connection_give_back(struct connection *connection)
     return false;
 }
 
-/*
- * Give it back whatever happened meanwhile: an event that came was told to a worker, which was turned away, so
- * epoll is to tell it again. Only after giving it back, or the next worker is turned away, too. For the
- * dispatcher's thread: no other accepts, so the descriptor cannot be another connection's by then; it can be
- * closed.
- */
-static void
-connection_release(struct connections *connections, int fd)
+/* For the dispatcher's thread. Returns whether it has the connection to itself, until it lets go or closes it. */
+static bool
+connection_hold(struct connection *connection)
 {
-    struct epoll_event event = {.events = CONNECTION_EVENTS | EPOLLOUT, .data.fd = fd};
-    bool told = false;
+    int state = STATE_IDLE;
 
-    while (!connection_give_back(&connections->rows[fd]))
-        told = true;
-    if (told)
-        epoll_ctl(connections->epoll, EPOLL_CTL_MOD, fd, &event);
+    return atomic_compare_exchange_strong(&connection->state, &state, STATE_HELD);
+}
+
+static void
+connection_let_go(struct connection *connection)
+{
+    atomic_store(&connection->state, STATE_IDLE);
 }
 
 static void
@@ -423,7 +429,7 @@ connection_add(struct connections *connections, int fd)
         return -1;
     }
     connection = &connections->rows[fd];
-    atomic_exchange(&connection->state, STATE_CLAIMED);
+    atomic_store(&connection->state, STATE_HELD);
     connection->scan = (struct record_scan){0};
     connection->closing = connection->discarding = false;
     connection_allow(connection, CONNECTION_IDLE_MS);
@@ -437,11 +443,11 @@ connection_add(struct connections *connections, int fd)
         errno = failed;
         return -1;
     }
-    connection_release(connections, fd);
+    connection_let_go(connection);
     return 0;
 }
 
-/* Whether its owner may close it now: time over, or nothing under way while draining. */
+/* Whether it may be closed now: time over, or nothing under way while draining. */
 static bool
 connection_is_over(struct connections *connections, int fd)
 {
@@ -464,11 +470,11 @@ connections_sweep(struct connections *connections)
             continue;
         if (!connection_expired(connection) && !atomic_load(&connections->draining))
             continue;
-        if (!connection_claim(connection))
+        if (!connection_hold(connection))
             continue;
         if (connection_is_over(connections, fd))
             connection_close(connections, fd);
         else
-            connection_release(connections, fd);
+            connection_let_go(connection);
     }
 }

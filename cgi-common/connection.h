@@ -3,8 +3,9 @@
  *
  * A connection that waits costs its row. Whoever is told of an event by epoll claims the connection, does all that
  * can be done without waiting, and gives it back; who comes while it is claimed leaves word, and its owner looks
- * again. Rows are never freed, so an event that arrives after its connection has gone finds a closed row, or
- * another connection on which there is nothing to do.
+ * again. The dispatcher holds one only for a moment, to take it in or to close it; a worker waits for that. Rows
+ * are never freed, so an event that arrives after its connection has gone finds a closed row, or another connection
+ * on which there is nothing to do.
  */
 #ifndef CGI_CONNECTION_H
 #define CGI_CONNECTION_H
