@@ -429,7 +429,7 @@ connection_add(struct connections *connections, int fd)
         return -1;
     }
     connection = &connections->rows[fd];
-    atomic_store(&connection->state, STATE_HELD);
+    atomic_exchange(&connection->state, STATE_HELD); /* not a store: it is to see all that the last owner wrote */
     connection->scan = (struct record_scan){0};
     connection->closing = connection->discarding = false;
     connection_allow(connection, CONNECTION_IDLE_MS);
