@@ -18,7 +18,10 @@ setup() {
 
 teardown() {
     ((${#FAKES[@]} == 0)) || kill "${FAKES[@]}"
-    end_services && end_stack
+    local failed=0
+    end_services || failed=1
+    end_stack || failed=1
+    return "$failed"
 }
 
 # end_instance INSTANCE... : drain it and do not replace it
