@@ -1,5 +1,5 @@
 # How the programs are built, and the sentences that a developer says: `make help` lists them.
-# Override on the command line or in the environment: CC, CFLAGS, LDFLAGS, CPPFLAGS, BUILD (where to),
+# Override on the command line or in the environment: CC, CFLAGS, LDFLAGS, CPPFLAGS, BUILD (where to), NGINX_SOURCE,
 # WERROR=-Werror (as CI does), SANITIZE=address,undefined or thread.
 
 BUILD    ?= build
@@ -8,6 +8,7 @@ CPPFLAGS ?=
 LDFLAGS  ?=
 WERROR   ?=
 SANITIZE ?=
+NGINX_SOURCE ?= /usr/share/nginx/src
 
 # The same name for the same file, however it was given: the dependency files hold it.
 override BUILD := $(abspath $(BUILD))
@@ -33,7 +34,7 @@ handlers  := $(filter-out %/main.o,$(app) $(transform))
 
 .PHONY: build test-programs run stop test bench profile lint format asan tsan clean help
 
-build: $(BUILD)/cgi-app $(BUILD)/cgi-transform  ## compile both services (the default)
+build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(BUILD)/ngx_http_compose_module.so  ## compile all (the default)
 
 test-programs: $(programs)
 
@@ -83,6 +84,20 @@ $(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) \
 $(programs):
 	@mkdir -p $(@D)
 	$(CC) $(ld_flags) -o $@ $^ $(libs)
+
+# nginx's module is built by nginx's own means, for the nginx that is installed: from what nginx-dev brings, or what
+# NGINX_SOURCE names.
+$(BUILD)/ngx_http_compose_module.so: $(BUILD)/nginx/objs/Makefile nginx/compose/ngx_http_compose_module.c
+	$(MAKE) -s -C $(BUILD)/nginx -f objs/Makefile modules
+	cp $(BUILD)/nginx/objs/$(@F) $@
+
+$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags nginx/compose/config
+	rm -rf -- $(BUILD)/nginx
+	mkdir -p $(BUILD)
+	cp -r $(NGINX_SOURCE) $(BUILD)/nginx
+	cd $(BUILD)/nginx && bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
+	    --with-cc-opt="-O2 -fstack-protector-strong $(WERROR)" --with-ld-opt="-Wl,-z,relro,-z,now" \
+	    --add-dynamic-module=$(CURDIR)/nginx/compose' >configure.log 2>&1 || { tail configure.log; false; }
 
 # Written anew when the flags change, so that objects of two kinds do not get mixed.
 ifneq ($(CC) $(c_flags),$(file <$(BUILD)/flags))

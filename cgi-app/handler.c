@@ -50,18 +50,10 @@ append_random(struct buffer *out)
 }
 
 /*
- * What nginx makes transform's answer from (nginx/servers/assembly.conf): it runs a subrequest for
- * /reverse/message, keeps its body, and puts it in place up to the end mark, a line feed, which no JSON string
- * holds as it is. A body without the mark is not whole: transform died in the middle, or said something else.
+ * nginx puts transform's answer in the tag's place (nginx/assembly.conf), so no byte of the client's may ever stand
+ * in what app answers.
  */
-static const char template[] = "{\"message\":"
-                               "<!--# include virtual=\"/reverse/message\" set=\"value\" -->"
-                               "<!--# if expr='$value = /^(.+)\n/' -->"
-                               "<!--# echo var=\"1\" encoding=\"none\" -->"
-                               "<!--# else -->"
-                               "<!--# include virtual=\"/failed\" -->"
-                               "<!--# endif -->"
-                               ",\"rand\":";
+static const char frame[] = "{\"message\":<!--# include virtual=\"/reverse/message\" -->,\"rand\":";
 
 static int
 answer_api(const struct request *request, struct reply *reply)
@@ -72,12 +64,8 @@ answer_api(const struct request *request, struct reply *reply)
     if (status != 200)
         return status;
     message_release(&message);
-    /*
-     * nginx reads this as SSI and puts transform's answer in the tag's place (nginx/assembly.conf). So no byte of
-     * the client's may ever stand in it.
-     */
     reply->content_type = "application/json";
-    if (buffer_append(&reply->body, template, sizeof template - 1) != 0 || append_random(&reply->body) != 0 ||
+    if (buffer_append(&reply->body, frame, sizeof frame - 1) != 0 || append_random(&reply->body) != 0 ||
         buffer_append(&reply->body, "}", 1) != 0)
         return reply_problem(reply, 503, "out of memory for this reply; try again");
     return reply->status = 200;

@@ -33,14 +33,12 @@ done:
     return status;
 }
 
-/* The value, and a line feed as its end mark: app's reply takes it only whole (cgi-app/handler.c). */
+/* The value alone: what nginx puts into app's answer. */
 static int
 answer_value(const struct request *request, struct reply *reply)
 {
     reply->content_type = "application/json";
-    if ((reply->status = append_reversed(request, reply)) == 200 && buffer_append(&reply->body, "\n", 1) != 0)
-        return reply_problem(reply, 503, "out of memory for this reply; try again");
-    return reply->status;
+    return reply->status = append_reversed(request, reply);
 }
 
 static int

@@ -41,7 +41,7 @@ packages_for() {
             'gcc cc' 'libc6-dev /usr/include/stdlib.h' 'make make' \
             'libfcgi-dev /usr/include/fcgiapp.h' 'libjansson-dev /usr/include/jansson.h' \
             'libutf8proc-dev /usr/include/utf8proc.h' 'spawn-fcgi spawn-fcgi' 'multiwatch multiwatch' \
-            'nginx nginx' 'openssl openssl' 'gettext-base envsubst' 'curl curl'
+            'nginx nginx' 'nginx-dev /usr/share/nginx/src/conf_flags' 'openssl openssl' 'gettext-base envsubst' 'curl curl'
         ;;
     test)
         printf '%s\n' \
@@ -134,18 +134,18 @@ settings_run_dir() {
         die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - 18))"
 }
 
-# A request under way holds up to four connections of nginx: the client's, both ends of edge to assembly, the service's.
-# One worker must be able to hold all, since the kernel does not share clients out evenly.
+# A request under way holds up to three connections of nginx: the client's, and one that was kept of each service. One
+# worker must be able to hold all, since the kernel does not share clients out evenly.
 settings_clients() {
     DESCRIPTORS=$(ulimit -Hn)
     [[ $DESCRIPTORS != unlimited ]] && ((DESCRIPTORS < 65536)) || DESCRIPTORS=65536
-    local most=$(((DESCRIPTORS - 64) / 4))
+    local most=$(((DESCRIPTORS - 64) / 3))
     : "${MAX_CLIENTS:=$((most < 8192 ? most : 8192))}"
     require_number MAX_CLIENTS 1 16000
     ((MAX_CLIENTS <= most)) ||
         die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn)"
     # shellcheck disable=SC2034 # for scripts/run
-    WORKER_CONNECTIONS=$((4 * MAX_CLIENTS + 64))
+    WORKER_CONNECTIONS=$((3 * MAX_CLIENTS + 64))
 }
 
 settings_tls() {

@@ -63,6 +63,10 @@ expect_contract() {
     expect_answer system '{"message": "hello"}' 200 '"message":"olleh"'
 }
 
+@test "peer ssi: reversed messages, 400 for what holds none" {
+    expect_contract ssi
+}
+
 @test "peer rust: reversed messages, 400 for what holds none" {
     expect_contract rust
 }
@@ -113,7 +117,7 @@ expect_contract() {
 @test "a peer or a section that there is not is refused, with those there are" {
     run "$ROOT/scripts/bench" --no-install --peers cobol
     expect_status 1
-    expect_match 'no peer "cobol"; there are: rust go' "$output"
+    expect_match 'no peer "cobol"; there are: ssi rust go' "$output"
     run "$ROOT/scripts/bench" --no-install --sections tea
     expect_status 1
     expect_match 'no section "tea"; there are: throughput' "$output"

@@ -8,7 +8,7 @@ load lib/helpers
 load lib/stack
 
 # What nginx must say of services that fail; anything else in its error log fails the test.
-STACK_NOISE='no live upstreams|upstream (sent|prematurely closed|timed out)|connect\(\) to unix:|auth request unexpected|recv\(\) failed'
+STACK_NOISE='no live upstreams|upstream (sent|prematurely closed|timed out)|connect\(\) to unix:|auth request unexpected|recv\(\) failed|compose: '
 
 FAKES=() # pids of fake transforms
 
@@ -160,7 +160,7 @@ fake_transform() {
     reverse '{"message": "right"}'
     expect_reply 200 '^\{"message":"olleh","rand":'
     local answer
-    for answer in 'without end mark' empty 'half, then gone' 'ends after an escaped quote' 'no head' \
+    for answer in 'less than it said' empty 'half, then gone' 'ends after an escaped quote' 'no head' \
         'a redirect inside nginx' 'a location' 204 301 302 304 400 401 402 404 406 418 422 429 451 500 501 503 508; do
         reverse "{\"message\": \"$answer\"}"
         expect_problem 502 || { echo "transform's answer: $answer" >&2; return 1; }

@@ -18,7 +18,7 @@ PEER_SETTINGS=(MAX_BODY_BYTES=2097152)
 
 # peer_names : all of them, the system first, the limits last
 peer_names() {
-    printf '%s\n' system rust go node php flask constant hop echo
+    printf '%s\n' system ssi rust go node php flask constant hop echo
 }
 
 # in_peer NAME FUNCTION [ARGUMENT...] : run a function with the peer's own at hand
@@ -46,34 +46,43 @@ spawn_fcgi() {
     spawn "$1" spawn-fcgi -s "$PEER_DIR/$1.sock" -M 0600 -b 4096 -n -- "${@:2}"
 }
 
-# upstream SERVER... : the peer as nginx's upstreams, in the place of the system's assembly server
+# upstream SERVER... : the peer as nginx's upstream "peer"; by HTTP, unless to_peer says another way
 upstream() {
-    local name keepalive server
-    while read -r name keepalive; do
-        say "upstream $name {"
+    local server
+    {
+        say 'upstream peer {'
         for server; do say "    server $server max_fails=0;"; done
-        say "    $keepalive"
+        say '    keepalive 2048;'
         say '}'
-    done >"$PEER_DIR/nginx/upstreams.conf" <<'EOF'
-assembly keepalive 2048;
-assembly-afresh
+    } >"$PEER_DIR/nginx/upstreams.conf"
+    to_peer <<'EOF'
+proxy_pass         http://peer;
+proxy_http_version 1.1;
+proxy_pass_request_headers off;
+proxy_set_header   Host         peer;
+proxy_set_header   Connection   "";
+proxy_set_header   X-Request-ID $id;
 EOF
 }
 
-# to_peer : the edge's way to the peer, from standard input; without it, it is the one to the assembly server
+# to_peer : the directives, from standard input, by which the edge passes a request on, in assembly.conf's place
 to_peer() {
-    cat >"$PEER_DIR/nginx/snippets/to-assembly.conf"
-    sed -i '/proxy_pass /d' "$PEER_DIR/nginx/servers/edge.conf"
+    {
+        say 'location / {'
+        say '    limit_conn clients 8192;'
+        cat
+        say '}'
+    } >"$PEER_DIR/nginx/assembly.conf"
 }
 
-# pass_fastcgi SERVER... : the edge itself calls FastCGI processes; no SSI, no second server
+# pass_fastcgi SERVER... : the edge calls FastCGI processes
 pass_fastcgi() {
     upstream "$@"
     to_peer <<'EOF'
 include       snippets/fastcgi.conf;
 include       snippets/params.conf;
 fastcgi_param SCRIPT_NAME $uri;
-fastcgi_pass  assembly;
+fastcgi_pass  peer;
 EOF
 }
 
@@ -171,13 +180,13 @@ start_behind_edge() {
     spawn nginx nginx -e "$PEER_DIR/log/error.log" -c "$PEER_DIR/nginx/nginx.conf" -g 'daemon off;'
 }
 
-# copy_edge NAME : the configuration that scripts/run has rendered for the system, without its assembly server
+# copy_edge NAME : the configuration that scripts/run has rendered for the system, without its services
 copy_edge() {
     local from=$BENCH_DIR/system
-    [[ -e $from/nginx/snippets/to-assembly.conf ]] ||
-        die "the edge has no snippets/to-assembly.conf any more; tests/bench/peers.bash puts the peers in its place"
+    [[ -e $from/nginx/assembly.conf ]] ||
+        die "nginx/assembly.conf is not there any more; tests/bench/peers.bash puts the peers in its place"
     cp -a -- "$from/nginx" "$from/tls" "$PEER_DIR"
-    rm -- "$PEER_DIR/nginx/servers/assembly.conf"
+    : >"$PEER_DIR/nginx/assembly.conf"
     find "$PEER_DIR/nginx" -name '*.conf' -exec sed -i -e "s|$from/|$PEER_DIR/|g" \
         -e "s/:$(peer_port system)\b/:$(peer_port "$1")/g" \
         -e "s/:$(peer_https_port system)\b/:$(peer_https_port "$1")/g" {} +

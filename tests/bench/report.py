@@ -14,7 +14,7 @@ import sys
 
 import stats
 
-PEERS = ["system", "rust", "go", "node", "php", "flask", "constant", "hop", "echo", "threaded"]
+PEERS = ["system", "ssi", "rust", "go", "node", "php", "flask", "constant", "hop", "echo", "threaded"]
 TOOLS = {
     "closed loop": "wrk (HTTP/1.1, HTTPS), h2load (HTTP/2, one stream a connection)",
     "open loop": "tests/bench/openloop.c: due at a constant rate, each timed from when it was due (no coordinated "

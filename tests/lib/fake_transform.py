@@ -14,10 +14,10 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 import fcgi  # noqa: E402
 
-WHOLE = b'"olleh"\n'
+WHOLE = b'"olleh"'
 ANSWERS = {  # name: head fields, body, what comes then
     "right": (b"Status: 200 OK", WHOLE, "end"),
-    "without end mark": (b"Status: 200 OK", b'"olleh"', "end"),
+    "less than it said": (b"Status: 200 OK\r\nContent-Length: 8", b'"olleh"', "end"),
     "empty": (b"Status: 200 OK", b"", "end"),
     "half, then gone": (b"Status: 200 OK\r\nContent-Length: 8", b'"ol', "close"),
     "half, then silence": (b"Status: 200 OK\r\nContent-Length: 8", b'"ol', "silence"),

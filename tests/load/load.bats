@@ -98,6 +98,11 @@ expect_little_memory() {
     expect_little_memory
 }
 
+# refuses_connections : nginx has closed its port, as the first thing of its stop
+refuses_connections() {
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$HTTP_PORT") 2>/dev/null
+}
+
 @test "stop under load: all that the server has taken is answered, none cut" {
     local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/half client stopper
     load_with 32 30 &
@@ -107,7 +112,7 @@ expect_little_memory() {
     wait_until 30 grep -q begun "$out"
     "$ROOT/scripts/stop" 3>&- &
     stopper=$!
-    wait_until 10 test ! -e "$RUN_DIR/nginx/servers/edge.conf"
+    wait_until 10 refuses_connections
     touch "$go"
     wait "$client"
     wait "$stopper"

@@ -21,8 +21,7 @@ peer_start() {
     } >"$PEER_DIR/fpm.conf"
     spawn fpm php-fpm8.2 --allow-to-run-as-root --fpm-config "$PEER_DIR/fpm.conf"
     pass_php
-    mkdir -p -- "$PEER_DIR/nginx/servers"
-    transform_server >"$PEER_DIR/nginx/servers/transform.conf"
+    transform_server >"$PEER_DIR/nginx/upstreams.conf"
 }
 
 # pool SERVICE : of FPM
@@ -50,7 +49,6 @@ EOF
 }
 
 pass_php() {
-    : >"$PEER_DIR/nginx/upstreams.conf"
     php_location app | to_peer
 }
 
