@@ -1,4 +1,5 @@
-# The original's design: Flask under gunicorn -w 1, sync workers, for both services; app calls transform by HTTP.
+# The original's design: Flask under gunicorn -w 1, sync workers, for both services; app calls transform by HTTP, and
+# nginx carries that call, too.
 # shellcheck shell=bash
 
 peer_packages() {
@@ -14,8 +15,13 @@ peer_build() {
 # One worker each is the original's; a sync worker closes each connection, so keep-alive helps neither side.
 peer_start() {
     serve transform
-    TRANSFORM_SOCKET=$PEER_DIR/transform.sock serve app
+    TRANSFORM_URL=http://127.0.0.1:$(peer_port flask)/reverse serve app
     upstream "unix:$PEER_DIR/app.sock"
+    cat >>"$PEER_DIR/nginx/assembly.conf" <<EOF
+location = /reverse {
+    proxy_pass http://unix:$PEER_DIR/transform.sock;
+}
+EOF
 }
 
 # serve SERVICE
