@@ -134,18 +134,21 @@ settings_run_dir() {
         die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - 18))"
 }
 
-# A request under way holds up to three connections of nginx: the client's, and one that was kept of each service. One
-# worker must be able to hold all, since the kernel does not share clients out evenly.
+# The descriptors of an nginx worker: two for a request under way, the client's connection and that to a service; idle
+# ones kept to each of two services; a few of its own. The kernel does not share clients out evenly: the default fits into
+# one worker; of the most, one may have three quarters when there are two.
 settings_clients() {
     DESCRIPTORS=$(ulimit -Hn)
     [[ $DESCRIPTORS != unlimited ]] && ((DESCRIPTORS < 65536)) || DESCRIPTORS=65536
-    local most=$(((DESCRIPTORS - 64) / 3))
-    : "${MAX_CLIENTS:=$((most < 8192 ? most : 8192))}"
+    KEPT_CONNECTIONS=$((DESCRIPTORS < 32768 ? DESCRIPTORS / 16 : 2048))
+    local one=$(((DESCRIPTORS - 2 * KEPT_CONNECTIONS - 64) / 2)) most
+    most=$(($(nproc) > 1 ? one * 4 / 3 : one))
+    : "${MAX_CLIENTS:=$((one < 8192 ? one : 8192))}"
     require_number MAX_CLIENTS 1 16000
     ((MAX_CLIENTS <= most)) ||
         die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn)"
     # shellcheck disable=SC2034 # for scripts/run
-    WORKER_CONNECTIONS=$((3 * MAX_CLIENTS + 64))
+    WORKER_CONNECTIONS=$((2 * (MAX_CLIENTS < one ? MAX_CLIENTS : one) + 2 * KEPT_CONNECTIONS + 64))
 }
 
 settings_tls() {
