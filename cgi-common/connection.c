@@ -26,7 +26,7 @@ enum {
     CONNECTION_ANSWER_MS = 10 * 1000, /* to take an answer that does not fit the socket's buffer */
 };
 
-/* An answer larger than this gives its memory back; smaller ones share one buffer a thread. */
+/* An answer larger than this gives its buffer back; smaller ones share one a thread. Also what a large body is. */
 enum { CONNECTION_KEPT_BUFFER = 256 * 1024 };
 
 /* Edge-triggered: a request costs no epoll_ctl. */
@@ -237,7 +237,7 @@ connection_exchange(struct connections *connections, int fd, const char *data, e
     if (worker->out.cap > CONNECTION_KEPT_BUFFER)
         buffer_release(&worker->out);
     if (connection->scan.offset > CONNECTION_KEPT_BUFFER)
-        malloc_trim(0); /* a large body can leave a heap of small holes, tens of MiB of them */
+        atomic_store_explicit(&connections->grown, true, memory_order_relaxed);
     return alive;
 }
 
@@ -460,9 +460,25 @@ connection_is_over(struct connections *connections, int fd)
            !connection->discarding && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
+/*
+ * Give the system the memory that large bodies took, once none has come for a sweep: a page given back and taken
+ * again costs more than all that is done with its bytes. malloc_trim also finds what lies between small holes.
+ */
+static void
+connections_trim(struct connections *connections)
+{
+    if (atomic_exchange_explicit(&connections->grown, false, memory_order_relaxed)) {
+        connections->to_trim = true;
+    } else if (connections->to_trim) {
+        malloc_trim(0);
+        connections->to_trim = false;
+    }
+}
+
 void
 connections_sweep(struct connections *connections)
 {
+    connections_trim(connections);
     for (int fd = 0; fd <= connections->highest; fd++) {
         struct connection *connection = &connections->rows[fd];
 

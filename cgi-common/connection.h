@@ -25,9 +25,11 @@ struct connections {
     int epoll;   /* what the workers wait on */
     int emptied; /* eventfd: told when the last one closes while draining */
     _Atomic bool draining;
-    _Atomic int count; /* open ones */
-    int limit;         /* rows; also the first descriptor that has none */
-    int highest;       /* the highest descriptor so far; for the dispatcher's thread */
+    _Atomic int count;  /* open ones */
+    _Atomic bool grown; /* a large body has come since the last sweep */
+    bool to_trim;       /* since the last trim; for the dispatcher's thread */
+    int limit;          /* rows; also the first descriptor that has none */
+    int highest;        /* the highest descriptor so far; for the dispatcher's thread */
     struct connection *rows;
 };
 
@@ -55,7 +57,10 @@ int connection_add(struct connections *connections, int fd);
  */
 void connection_serve(struct connections *connections, int fd, uint32_t events, struct worker *worker);
 
-/* Close each connection whose time is over, and when draining each that is idle. For the dispatcher's thread. */
+/*
+ * Close each connection whose time is over, and when draining each that is idle; give back memory. For the
+ * dispatcher's thread, about once a second.
+ */
 void connections_sweep(struct connections *connections);
 
 #endif

@@ -40,15 +40,15 @@ responder_usage(const char *name, FILE *to)
 }
 
 /*
- * One arena for all threads, and large blocks handed back to the system at once: without this, each thread keeps
- * the memory of the largest message that it ever saw.
+ * One arena for all threads, or each keeps the memory of the largest message that it ever saw; and it keeps its
+ * pages until connections_sweep() gives them back: malloc would do so after each large message.
  */
 static void
-responder_limit_memory(void)
+responder_set_malloc(void)
 {
     mallopt(M_ARENA_MAX, 1);
-    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024); /* the most that malloc takes */
+    mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
 }
 
 int
@@ -70,7 +70,7 @@ responder_main(int argc, char *const argv[], const struct service *service)
     if (check)
         return 0;
     log_open(service->name, settings.log_level);
-    responder_limit_memory();
+    responder_set_malloc();
     json_object_seed(0); /* once, before there are threads */
     if (responder_has_socket())
         return dispatcher_run(service, &settings, STDIN_FILENO) == 0 ? 0 : 1;
