@@ -254,8 +254,8 @@ ngx_http_compose_step(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
         ctx->repeated = 1;
         return ngx_http_compose_call(r, ctx) == NGX_OK ? NGX_DONE : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (ctx->status != 0)
-        return ctx->status;
+    if (ctx->status != 0) /* a part that is not there is not the client's fault */
+        return ctx->frame != NULL && ctx->status != NGX_HTTP_GATEWAY_TIME_OUT ? NGX_HTTP_BAD_GATEWAY : ctx->status;
     if ((rc = ngx_http_compose_take(r, ctx)) != NGX_OK)
         return rc;
     if (ctx->frame->headers_out.status == NGX_HTTP_OK)
