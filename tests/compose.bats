@@ -37,6 +37,7 @@ http {
         location = /include-up    { compose /frame/include-up; }
         location = /include-self  { compose /frame/include-self; }
         location = /gone       { compose /frame/gone; }
+        location = /gone-once  { compose /frame/gone once; }
         location = /frame/gone { proxy_pass http://unix:$RUN_DIR/nobody.sock; }
         location = /frame/plain    { return 200 'no tag'; }
         location = /frame/two      { default_type application/x-frame;
@@ -106,6 +107,19 @@ get() {
     done
 }
 
+# attempts PATH : how often nginx called the service that is not there
+attempts() {
+    local before
+    before=$(grep -c 'connect() to unix:' "$RUN_DIR/error.log" || true)
+    get "$1"
+    echo $(($(grep -c 'connect() to unix:' "$RUN_DIR/error.log") - before))
+}
+
+@test "a call that failed is made once more; with \"once\" it is not" {
+    expect_equal 2 "$(attempts /gone)"
+    expect_equal 1 "$(attempts /gone-once)"
+}
+
 @test "the connection lives on after each of them; HEAD gets the head alone" {
     curl -sS --unix-socket "$RUN_DIR/nginx.sock" -o /dev/null -o /dev/null -o /dev/null -w '%{num_connects}\n' \
         http://x/include-404 http://x/two http://x/plain >"$BATS_TEST_TMPDIR/connects"
@@ -117,7 +131,7 @@ get() {
 
 @test "a compose that cannot be is refused by nginx -t, with the line" {
     local directive
-    for directive in 'compose x;' 'compose;' 'compose /a; compose /b;' 'compose /a /b;'; do
+    for directive in 'compose x;' 'compose;' 'compose /a; compose /b;' 'compose /a /b;' 'compose /a once once;'; do
         printf '%s\n' "load_module $BUILD_DIR/ngx_http_compose_module.so;" "pid $BATS_TEST_TMPDIR/pid;" 'events {}' \
             "http { server { listen unix:$BATS_TEST_TMPDIR/s; location / { $directive } } }" >"$BATS_TEST_TMPDIR/conf"
         run nginx -t -q -e stderr -c "$BATS_TEST_TMPDIR/conf"

@@ -5,20 +5,24 @@
  *         compose /app/api;
  *     }
  *
- * nginx asks /app/api by a subrequest. Wherever the body of its 200 says <!--# include virtual="/reverse/message"
- * -->, nginx asks that by a subrequest, too, and puts its body there. Each of them gets the client's request body.
+ * nginx asks /app/api, the frame, by a subrequest. Wherever the body of its 200 has the tag
+ *
+ *     <!--# include virtual="/reverse/message" -->
+ *
+ * nginx asks that by a subrequest, too, and puts its body there. Each of them gets the client's request body.
  *
  * nginx's own SSI does the same, but the status line has left before the first subrequest begins, so that a call
  * that fails ends inside a 200. Here nothing leaves before all is there: a call that fails makes the whole answer a
  * 502, or a 504 when it took too long, and error_page words it. A call is repeated once when its answer broke off:
- * nginx asks the next server only until the first byte.
+ * nginx asks the next server only until the first byte. `compose /app/api once;` never repeats one.
  */
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
 typedef struct {
-    ngx_str_t uri; /* of the frame; empty: this location does not compose */
+    ngx_str_t uri;   /* of the frame; empty: this location does not compose */
+    ngx_uint_t once; /* never repeat a call */
 } ngx_http_compose_conf_t;
 
 typedef struct {
@@ -27,7 +31,7 @@ typedef struct {
     ngx_str_t args;
     ngx_int_t status;          /* what nginx itself made of the call: an error's status, or 0 */
     ngx_uint_t done;           /* the call has ended */
-    ngx_uint_t repeated;       /* it was made a second time */
+    ngx_uint_t repeated;       /* it was made a second time, or may not be */
     ngx_http_request_t *frame; /* the first call, once it has ended */
     ngx_str_t rest;            /* of the frame's body: what is not in `out` yet */
     ngx_chain_t *out;          /* the answer so far */
@@ -246,6 +250,7 @@ ngx_http_compose_take(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
 static ngx_int_t
 ngx_http_compose_step(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
 {
+    ngx_http_compose_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_compose_module);
     ngx_int_t rc;
 
     if (ctx->status == 0 && !ngx_http_compose_is_whole(ctx->call))
@@ -264,7 +269,7 @@ ngx_http_compose_step(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
         rc = ngx_http_compose_append(r, ctx, ctx->rest) == NGX_OK ? NGX_DONE : NGX_ERROR;
     if (rc == NGX_DONE)
         return ngx_http_compose_send(r, ctx);
-    ctx->repeated = 0;
+    ctx->repeated = conf->once;
     return rc == NGX_OK && ngx_http_compose_call(r, ctx) == NGX_OK ? NGX_DONE : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
@@ -296,6 +301,7 @@ ngx_http_compose_begin(ngx_http_request_t *r)
         return;
     }
     ctx->uri = conf->uri;
+    ctx->repeated = conf->once;
     ctx->last = &ctx->out;
     ngx_http_set_ctx(r, ctx, ngx_http_compose_module);
     r->write_event_handler = ngx_http_compose_resume;
@@ -331,13 +337,16 @@ ngx_http_compose(ngx_conf_t *cf, ngx_command_t *command, void *data)
         return "is duplicate";
     if (words[1].len == 0 || words[1].data[0] != '/')
         return "needs a URI of this server, which begins with \"/\"";
+    if (cf->args->nelts == 3 && ngx_strcmp(words[2].data, "once") != 0)
+        return "takes \"once\" behind the URI, and nothing else";
     conf->uri = words[1];
+    conf->once = cf->args->nelts == 3;
     location->handler = ngx_http_compose_handler;
     return NGX_CONF_OK;
 }
 
 static ngx_command_t ngx_http_compose_commands[] = {
-    {ngx_string("compose"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, ngx_http_compose, NGX_HTTP_LOC_CONF_OFFSET, 0,
+    {ngx_string("compose"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, ngx_http_compose, NGX_HTTP_LOC_CONF_OFFSET, 0,
      NULL},
     ngx_null_command,
 };

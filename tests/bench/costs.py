@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""What a request costs a service: instructions (valgrind's callgrind) and system calls (strace), per request.
+"""What a request costs a process: instructions (valgrind's callgrind) and system calls (strace), per request.
 
-usage: costs.py SERVICE PROGRAM DIR [--by-function]
+usage: costs.py app|transform PROGRAM DIR [--by-function]
+       costs.py nginx CONFIGURATION DIR [--by-function]     its upstreams run, its first port is free
 
-Runs PROGRAM twice under each tool, with few requests and with many, and divides the difference: start and end cancel
-out. Instructions do not depend on what else the machine does; neither does the count of calls while requests come one
-at a time. Prints lines of: service, message, metric, number, tab-separated. --by-function: callgrind's own table instead.
+Runs it twice under each tool, with few requests and with many, and divides the difference: start and end cancel out.
+Instructions do not depend on what else the machine does; neither does the count of calls while requests come one at a
+time. Prints lines of: process, message, metric, number, tab-separated. --by-function: callgrind's own table instead.
 """
 
+import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,31 +26,70 @@ MESSAGES = {"32 B": "hello, my friends", "1 KiB ASCII": "abcdefgh" * 128, "1 KiB
 FEW, MANY = 50, 550
 
 
-def start(service, program, folder, tool):
-    """PROGRAM under `tool` on a socket, with one thread, so that all it does is one after the other."""
-    path = os.path.join(folder, f"{service}.sock")
-    if os.path.exists(path):
-        os.unlink(path)
-    environment = os.environ | {"THREADS": "1", "LOG_LEVEL": "error"}
-    process = subprocess.Popen(["spawn-fcgi", "-s", path, "-n", "--", *tool, program], env=environment,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def wait_for(condition, process):
     deadline = time.monotonic() + 30
-    while not os.path.exists(path):
+    while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
-            sys.exit(f"costs.py: {program} did not start under {tool[0]}")
+            sys.exit(f"costs.py: {' '.join(process.args)} did not start")
         time.sleep(0.01)
-    return process, path
 
 
-def drive(service, program, folder, tool, text, count):
-    """`count` requests on one kept connection, then a drain."""
-    process, path = start(service, program, folder, tool)
-    with Peer(path) as peer:
+class Service:
+    """PROGRAM on a socket of its own, with one thread, so that all it does is one after the other."""
+
+    def __init__(self, name, program, folder, tool):
+        self.name, self.path = name, os.path.join(folder, f"{name}.sock")
+        self.under_strace = tool[0].endswith("strace")
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        environment = os.environ | {"THREADS": "1", "LOG_LEVEL": "error"}
+        self.process = subprocess.Popen(["spawn-fcgi", "-s", self.path, "-n", "--", *tool, program], env=environment,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(self.path), self.process)
+
+    def call(self, text, count):
+        with Peer(self.path) as peer:
+            for _ in range(count):
+                yield peer.call("POST", PATHS[self.name], message(text), HTTP_X_REQUEST_ID="0123456789abcdef" * 2).status
+
+    stop_signal = signal.SIGTERM
+
+
+class Nginx:
+    """nginx as one process, without a master."""
+
+    def __init__(self, _, configuration, __, tool):
+        with open(os.path.join(os.path.dirname(configuration), "edge.conf"), encoding="utf-8") as edge:
+            self.port = int(re.search(r"listen \S+:(\d+)", edge.read())[1])
+        self.under_strace = tool[0].endswith("strace")
+        self.process = subprocess.Popen([*tool, "/usr/sbin/nginx", "-e", "stderr", "-c", configuration,
+                                         "-g", "daemon off; master_process off;"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(self.listens, self.process)
+
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def call(self, text, count):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
         for _ in range(count):
-            if peer.call("POST", PATHS[service], message(text), HTTP_X_REQUEST_ID="0123456789abcdef" * 2).status != 200:
-                sys.exit(f"costs.py: {service} did not answer with 200")
-    os.kill(process.pid if tool[0].endswith("valgrind") else child_of(process.pid), signal.SIGTERM)
-    process.wait(30)
+            connection.request("POST", "/api", message(text))
+            reply = connection.getresponse()
+            reply.read()
+            yield reply.status
+        connection.close()
+
+    stop_signal = signal.SIGQUIT
+
+
+def drive(name, program, folder, tool, text, count):
+    """`count` requests on one kept connection, then a drain."""
+    running = (Nginx if name == "nginx" else Service)(name, program, folder, tool)
+    if any(status != 200 for status in running.call(text, count)):
+        sys.exit(f"costs.py: {name} did not answer with 200")
+    os.kill(child_of(running.process.pid) if running.under_strace else running.process.pid, running.stop_signal)
+    running.process.wait(30)
 
 
 def child_of(pid):

@@ -2,7 +2,7 @@
 # Sourced, after tests/bench/peers.bash.
 # shellcheck shell=bash
 
-SETTLE_SECONDS=10
+SETTLE_SECONDS=5
 
 # note SECTION PEER ROUND MEMBERS JSON : append a record; MEMBERS: more of them, as JSON without braces
 note() {
@@ -13,7 +13,8 @@ cpu_of() {
     python3 "$ROOT/tests/bench/processes.py" cpu "$BENCH_DIR/$1"
 }
 
-# settle PEER : wait until it has done with what the last load left behind; it would run in the next one's time
+# settle PEER : wait until it has done with what the last load left behind, else begin it anew: it would run in the time
+# of those that come next
 settle() {
     local deadline=$((SECONDS + SETTLE_SECONDS)) before after
     before=$(cpu_of "$1")
@@ -23,6 +24,9 @@ settle() {
         awk "BEGIN { exit !($after - $before < 0.03) }" && return
         before=$after
     done
+    say "$1 was still busy $SETTLE_SECONDS s after a load, and was started anew" >&2
+    stop_peer "$1"
+    start_peer "$1" || die "$1 did not start again"
 }
 
 # with_cpu PEER COMMAND... : what it prints, an object in JSON, with the peer's CPU seconds in that time as a member
