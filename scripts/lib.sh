@@ -108,9 +108,10 @@ install_packages() {
 # SANITIZE (address,undefined or thread) makes another build beside the usual one.
 BUILD_DIR=${BUILD_DIR:-$ROOT/build${SANITIZE:+/$SANITIZE}}
 
-# build TARGET...: quiet when all is well.
+# build TARGET...: quiet when all is well. One at a time: two makes in one folder get into each other's way.
 build() {
-    make -s -C "$ROOT" BUILD="$BUILD_DIR" "$@" || die "the build failed; see above"
+    mkdir -p -- "$BUILD_DIR"
+    flock "$BUILD_DIR/lock" make -s -C "$ROOT" BUILD="$BUILD_DIR" "$@" || die "the build failed; see above"
 }
 
 # ---- settings ----
