@@ -1,0 +1,172 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
+# The images, and docker-compose.yml with a real engine: built, up, scaled, killed, stopped. wrk counts what is lost.
+
+bats_require_minimum_version 1.5.0
+load ../lib/helpers
+load ../lib/containers
+
+setup_file() {
+    ! why_no_containers >/dev/null || return 0
+    export IMAGE_TAG=test-$$ REGISTRY=local
+    make_base
+    "$ROOT/scripts/images" build
+    BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR start_project "tests$$"
+}
+
+teardown_file() {
+    ! why_no_containers >/dev/null || return 0
+    end_project
+    docker image rm -f "local/cgi-app:$IMAGE_TAG" "local/cgi-transform:$IMAGE_TAG" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+}
+
+setup() {
+    need_containers
+}
+
+# load_for SECONDS : 64 clients; its report to $BATS_TEST_TMPDIR/wrk
+load_for() {
+    wrk -t 2 -c 64 -d "$1s" --timeout 60s -s "$ROOT/tests/lib/post.lua" "$URL/api" >"$BATS_TEST_TMPDIR/wrk" 2>&1 3>&-
+}
+
+# expect_no_failure : of the last load. A connection that was idle when nginx took a new configuration may be closed under
+# a client that just sends (wrk counts a read error): that is HTTP's, and told apart.
+expect_no_failure() {
+    expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
+        expect_no_match 'Non-2xx|wrong|timeout [1-9]' "$(<"$BATS_TEST_TMPDIR/wrk")"
+}
+
+is_healthy() {
+    [[ $(state "$1" Health.Status) == healthy ]]
+}
+
+@test "up -d: a call is answered, all three become healthy, and none runs as root" {
+    answers
+    local service
+    for service in app transform nginx; do
+        wait_until 40 is_healthy "$(container "$service")"
+        expect_equal 10001 "$(docker exec "$(container "$service")" id -u)"
+    done
+}
+
+@test "app and transform are less than 25 MiB above the image that they are built on" {
+    local service base
+    base=$(docker image inspect -f '{{.Size}}' "$CONTAINER_BASE")
+    for service in app transform; do
+        (($(docker image inspect -f '{{.Size}}' "local/cgi-$service:$IMAGE_TAG") - base < 25 * 1024 * 1024))
+    done
+    expect_match "cgi-nginx:$IMAGE_TAG  [0-9.]+MB" "$("$ROOT/scripts/images" list)"
+}
+
+@test "the root is read-only, and no image holds a compiler" {
+    local service
+    for service in app transform nginx; do
+        run docker exec "$(container "$service")" touch /usr/new
+        expect_match 'Read-only file system' "$output"
+        run ! docker exec "$(container "$service")" sh -c 'command -v cc || command -v gcc || command -v make'
+    done
+}
+
+# is_logged ID : by nginx, as a request that was answered with 200
+is_logged() {
+    docker logs "$(container nginx)" 2>/dev/null | grep -q "\"request_id\":\"$1\".*\"status\":200"
+}
+
+@test "the logs are JSON lines, with the request's id" {
+    curl -s -o /dev/null -H 'X-Request-ID: seen-42' -d '{"message": "hello"}' "$URL/api"
+    wait_until 5 is_logged seen-42
+    docker logs "$(container app)" 2>&1 | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
+}
+
+@test "transform from one to three to one under load: all are used within 10 s, no request fails" {
+    load_for 14 &
+    compose up -d --scale transform=3
+    wait_until 10 uses transform 3
+    compose up -d --scale transform=1
+    wait_until 10 uses transform 1
+    wait
+    expect_no_failure
+}
+
+# has_restarted CONTAINER
+has_restarted() {
+    (($(docker inspect -f '{{.RestartCount}}' "$1") > 0)) && [[ $(state "$1" Running) == true ]]
+}
+
+@test "one of two replicas of each service killed under load: no request fails, and it comes back" {
+    compose up -d --scale app=2 --scale transform=2
+    wait_until 10 uses app 2
+    wait_until 10 uses transform 2
+    load_for 8 &
+    local name
+    for name in "$(container transform 1)" "$(container app 2)"; do
+        crash "$name"
+        wait_until 10 has_restarted "$name"
+    done
+    wait
+    expect_no_failure
+    compose up -d --scale app=1 --scale transform=1
+}
+
+@test "a container that hangs: with two replicas the other answers, alone it is a 504" {
+    compose up -d --scale transform=2
+    wait_until 10 uses transform 2
+    docker pause "$(container transform 1)" >/dev/null
+    answers
+    answers
+    docker pause "$(container transform 2)" >/dev/null
+    expect_equal 504 "$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 -d '{"message": "hello"}' "$URL/api")"
+    docker unpause "$(container transform 1)" "$(container transform 2)" >/dev/null
+    wait_until 10 answers
+    compose up -d --scale transform=1
+}
+
+# refuses : nginx in its container has closed its port
+refuses() {
+    ! docker exec "$(container nginx)" bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080' 2>/dev/null
+}
+
+@test "docker stop drains: requests half sent are answered, and each process ends with 0" {
+    local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/half client stopper service
+    python3 "$ROOT/tests/lib/http.py" half "${HTTP_PORT##*:}" 20 "$go" >"$out" 3>&- &
+    client=$!
+    wait_until 10 grep -q begun "$out"
+    docker stop -t 25 "$(container nginx)" >/dev/null 3>&- &
+    stopper=$!
+    wait_until 10 refuses
+    touch "$go"
+    wait "$client"
+    wait "$stopper"
+    expect_equal 20 "$(tail -n 1 "$out")" "answered"
+    for service in app transform; do docker stop -t 25 "$(container "$service")" >/dev/null; done
+    for service in nginx app transform; do
+        expect_equal 0 "$(state "$(container "$service")" ExitCode)" "exit code of $service"
+    done
+    compose up -d
+    wait_until 20 answers
+}
+
+is_502() {
+    [[ $(curl -s -o /dev/null -w '%{http_code}' --max-time 9 -d '{"message": "hello"}' "$URL/api") == 502 ]]
+}
+
+@test "a service that is not there keeps nginx from nothing: 502, and 200 when it comes" {
+    docker stop -t 25 "$(container transform)" >/dev/null
+    docker restart -t 25 "$(container nginx)" >/dev/null
+    wait_until 10 is_502
+    compose up -d
+    wait_until 20 answers
+}
+
+@test "a bad setting ends a container at once, with one line that names it" {
+    run docker run --rm -e THREADS=0 "local/cgi-app:$IMAGE_TAG"
+    ((status != 0))
+    expect_match 'THREADS' "$output"
+    run docker run --rm -e TRANSFORM_ADDR=transform "local/cgi-nginx:$IMAGE_TAG"
+    expect_status 1
+    expect_equal 'entrypoint: TRANSFORM_ADDR is "transform"; set it to host:port' "$output"
+    run docker run --rm -e MAX_BODY_BYTES=many "local/cgi-nginx:$IMAGE_TAG"
+    expect_status 1
+    expect_match '^entrypoint: MAX_BODY_BYTES is "many"' "$output"
+}
