@@ -48,8 +48,8 @@ packages_for() {
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
             'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt'
         ;;
-    containers) # for the image that the others are built on, where a Docker engine runs but cannot pull it
-        printf '%s\n' 'mmdebstrap mmdebstrap'
+    containers) # where a Docker engine runs: the image that the others are built on, a registry
+        printf '%s\n' 'mmdebstrap mmdebstrap' 'docker-registry docker-registry'
         ;;
     profile)
         printf '%s\n' 'python3 python3' 'spawn-fcgi spawn-fcgi' 'strace strace' 'valgrind valgrind'
