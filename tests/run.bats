@@ -297,10 +297,6 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
     logs_are_clean
 }
 
-refuses_connections() {
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$HTTP_PORT") 2>/dev/null
-}
-
 @test "each script has --help, and refuses what it does not know" {
     local script
     for script in run stop test lint bench profile; do

@@ -37,6 +37,11 @@ logs_are_clean() {
     return 1
 }
 
+# refuses_connections : nginx has closed its port, as the first thing of its stop
+refuses_connections() {
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$HTTP_PORT") 2>/dev/null
+}
+
 # request METHOD PATH [CURL OPTION...] : one call; sets code, head, body. Its files end with the test.
 request() {
     local out=$BATS_TEST_TMPDIR/reply

@@ -103,11 +103,6 @@ expect_little_memory() {
     expect_little_memory
 }
 
-# refuses_connections : nginx has closed its port, as the first thing of its stop
-refuses_connections() {
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$HTTP_PORT") 2>/dev/null
-}
-
 @test "stop under load: all that the server has taken is answered, none cut" {
     local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/half client stopper
     load_with 32 30 &
