@@ -26,8 +26,8 @@ server_lines() {
 render_nginx() {
     local file names
     export RUN_DIR HTTP_PORT HTTPS_PORT TLS_CERT TLS_KEY MAX_BODY_BYTES MAX_CLIENTS UPSTREAM_TIMEOUT MODULE_DIR \
-        USER_DIRECTIVE LISTEN DUAL_STACK DESCRIPTORS WORKER_CONNECTIONS KEPT_CONNECTIONS APP_TIMEOUT_MS TRANSFORM_TIMEOUT_MS CONNECT_TIMEOUT_MS \
-        APP_SERVERS TRANSFORM_SERVERS
+        USER_DIRECTIVE LISTEN DUAL_STACK DESCRIPTORS WORKER_CONNECTIONS KEPT_CONNECTIONS \
+        APP_TIMEOUT_MS TRANSFORM_TIMEOUT_MS CONNECT_TIMEOUT_MS APP_SERVERS TRANSFORM_SERVERS
     MODULE_DIR=$1
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     USER_DIRECTIVE=
@@ -47,7 +47,7 @@ render_nginx() {
     done < <(cd "$ROOT/nginx" && find . -name '*.conf')
 }
 
-# check_nginx [FILE] : die unless nginx takes the configuration
+# check_nginx : die unless nginx takes the configuration
 check_nginx() {
     local said
     said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1) || case $said in

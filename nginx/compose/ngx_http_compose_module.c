@@ -13,8 +13,9 @@
  *
  * nginx's own SSI does the same, but the status line has left before the first subrequest begins, so that a call
  * that fails ends inside a 200. Here nothing leaves before all is there: a call that fails makes the whole answer a
- * 502, or a 504 when it took too long, and error_page words it. A call is repeated once when its answer broke off:
- * nginx asks the next server only until the first byte. `compose /app/api once;` never repeats one.
+ * 502, or a 504 when it took too long, and error_page words it. A call that ends as 502, or whose answer breaks
+ * off, is made once more: nginx itself asks the next server only until the first byte. `compose /app/api once;`
+ * never repeats one.
  */
 #include <ngx_config.h>
 #include <ngx_core.h>
