@@ -48,8 +48,10 @@ packages_for() {
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
             'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt'
         ;;
-    containers) # where a Docker engine runs: the image that the others are built on, a registry
-        printf '%s\n' 'mmdebstrap mmdebstrap' 'docker-registry docker-registry'
+    containers) # where a Docker engine runs: the image that the others are built on, a registry, a pod
+        printf '%s\n' \
+            'mmdebstrap mmdebstrap' 'docker-registry docker-registry' 'python3-yaml /usr/lib/python3/dist-packages/yaml' \
+            'podman podman' 'catatonit catatonit' 'containernetworking-plugins /usr/lib/cni/bridge'
         ;;
     profile)
         printf '%s\n' 'python3 python3' 'spawn-fcgi spawn-fcgi' 'strace strace' 'valgrind valgrind'

@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2154 # bats' `run` sets what it sets
+# kubernetes.yml: its pod, played by podman; what podman leaves out (Service, HorizontalPodAutoscaler, when to probe) is
+# compared with docker-compose.yml.
+
+bats_require_minimum_version 1.5.0
+load ../lib/helpers
+load ../lib/containers
+
+PODMAN_LOG=--log-level=fatal # without systemd it complains, at each step, that it cannot run health checks by itself
+
+setup_file() {
+    ! why_no_containers >/dev/null && command -v podman >/dev/null || return 0
+    export IMAGE_TAG=pod-$$ REGISTRY=local CONTAINERS_CONF=$BATS_FILE_TMPDIR/containers.conf
+    HTTP_PORT=$(python3 "$ROOT/tests/lib/http.py" free-port)
+    HTTPS_PORT=$(python3 "$ROOT/tests/lib/http.py" free-port)
+    export POD_NAME=cgi$$ HTTP_PORT HTTPS_PORT URL=http://127.0.0.1:$HTTP_PORT POD=$BATS_FILE_TMPDIR/pod.yml
+    # podman asks for more descriptors than a root without all its rights may have.
+    printf '[containers]\ndefault_ulimits = ["nofile=%s:%s", "nproc=%s:%s"]\n' \
+        "$(ulimit -Sn)" "$(ulimit -Hn)" 4096 4096 >"$CONTAINERS_CONF"
+    make_base
+    "$ROOT/scripts/images" build
+    docker save local/cgi-{app,transform,nginx}:"$IMAGE_TAG" | podman load -q
+    # What who deploys is told to replace; and ports of the test's own, on loopback.
+    sed -E -e "s|image: local/(.*):latest|image: localhost/local/\1:$IMAGE_TAG|" -e "s|name: cgi$|name: $POD_NAME|" \
+        -e "s|containerPort: 8080|&\n              hostPort: $HTTP_PORT\n              hostIP: 127.0.0.1|" \
+        -e "s|containerPort: 8443|&\n              hostPort: $HTTPS_PORT\n              hostIP: 127.0.0.1|" \
+        "$ROOT/kubernetes.yml" >"$POD"
+    podman $PODMAN_LOG kube play "$POD"
+}
+
+teardown_file() {
+    [[ -n ${POD:-} ]] || return 0
+    podman $PODMAN_LOG kube down "$POD"
+    podman $PODMAN_LOG volume rm run >/dev/null 2>&1 || true
+    podman $PODMAN_LOG image rm -f localhost/local/cgi-{app,transform,nginx}:"$IMAGE_TAG" >/dev/null
+    docker image rm -f local/cgi-{app,transform,nginx}:"$IMAGE_TAG" >/dev/null
+}
+
+setup() {
+    need_containers
+    command -v podman >/dev/null || skip "there is no podman"
+}
+
+# in_pod CONTAINER COMMAND...
+in_pod() {
+    podman $PODMAN_LOG exec "$POD_NAME-pod-0-$1" "${@:2}"
+}
+
+@test "the pod answers, over HTTP and HTTPS" {
+    wait_until 20 answers
+    expect_match '"message":"olleh"' "$(curl -sk -d '{"message": "hello"}' "https://127.0.0.1:$HTTPS_PORT/api")"
+}
+
+@test "its probes pass, and fail when what they ask does not answer" {
+    local service
+    for service in nginx app transform; do
+        wait_until 20 podman $PODMAN_LOG healthcheck run "$POD_NAME-pod-0-$service"
+    done
+    run ! in_pod app ask-health 9002
+    run ! in_pod nginx curl -s -o /dev/null -m 8 http://127.0.0.1:8082/
+}
+
+@test "no container runs as root, gains privileges, or writes outside of nginx's volume" {
+    local service
+    for service in nginx app transform; do
+        expect_equal 10001 "$(in_pod "$service" id -u)"
+        expect_match $'NoNewPrivs:\t1' "$(in_pod "$service" grep NoNewPrivs /proc/1/status)"
+        expect_match $'CapBnd:\t0000000000000000' "$(in_pod "$service" grep CapBnd /proc/1/status)"
+        run in_pod "$service" touch /usr/new
+        expect_match 'Read-only file system' "$output"
+    done
+    in_pod nginx touch /run/app/tmp/new
+    in_pod nginx rm /run/app/tmp/new
+}
+
+restarts() {
+    podman $PODMAN_LOG inspect -f '{{.RestartCount}}' "$POD_NAME-pod-0-$1"
+}
+
+has_restarted() {
+    (($(restarts "$1") > 0)) && answers
+}
+
+@test "a service that dies comes back" {
+    wait_until 20 answers
+    kill -KILL "$(podman $PODMAN_LOG inspect -f '{{.State.Pid}}' "$POD_NAME-pod-0-transform")"
+    wait_until 20 has_restarted transform
+}
+
+@test "it agrees with docker-compose.yml: images, ports, addresses, user, memory; what drains first outlives nobody" {
+    run python3 "$ROOT/tests/lib/pod.py" "$ROOT/kubernetes.yml" "$ROOT/docker-compose.yml"
+    expect_equal '' "$output"
+    expect_status 0
+    sed 's/containerPort: 8080/containerPort: 80/' "$ROOT/kubernetes.yml" >"$BATS_TEST_TMPDIR/other.yml"
+    run python3 "$ROOT/tests/lib/pod.py" "$BATS_TEST_TMPDIR/other.yml" "$ROOT/docker-compose.yml"
+    expect_match 'nginx: the ports are \[80, 8443\], in docker-compose.yml \[8080, 8443\]' "$output"
+}
