@@ -79,14 +79,23 @@ is_logged() {
     docker logs "$(container app)" 2>&1 | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
 }
 
-@test "transform from one to three to one under load: all are used within 10 s, no request fails" {
+# scale COUNT : of app and transform; until nginx calls so many
+scale() {
+    compose up -d --scale "app=$1" --scale "transform=$1"
+    wait_until 10 uses app "$1"
+    wait_until 10 uses transform "$1"
+}
+
+@test "app and transform from one to three to one under load: all are used within 10 s, no request fails" {
     load_for 14 &
-    compose up -d --scale transform=3
-    wait_until 10 uses transform 3
-    compose up -d --scale transform=1
-    wait_until 10 uses transform 1
+    scale 3
+    scale 1
     wait
     expect_no_failure
+}
+
+compose_ids() {
+    docker-compose ps -q "$1" </dev/null
 }
 
 # has_restarted CONTAINER
@@ -95,9 +104,7 @@ has_restarted() {
 }
 
 @test "one of two replicas of each service killed under load: no request fails, and it comes back" {
-    compose up -d --scale app=2 --scale transform=2
-    wait_until 10 uses app 2
-    wait_until 10 uses transform 2
+    scale 2
     load_for 8 &
     local name
     for name in "$(container transform 1)" "$(container app 2)"; do
@@ -106,12 +113,11 @@ has_restarted() {
     done
     wait
     expect_no_failure
-    compose up -d --scale app=1 --scale transform=1
+    scale 1
 }
 
 @test "a container that hangs: with two replicas the other answers, alone it is a 504" {
-    compose up -d --scale transform=2
-    wait_until 10 uses transform 2
+    scale 2
     docker pause "$(container transform 1)" >/dev/null
     answers
     answers
@@ -119,7 +125,7 @@ has_restarted() {
     expect_equal 504 "$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 -d '{"message": "hello"}' "$URL/api")"
     docker unpause "$(container transform 1)" "$(container transform 2)" >/dev/null
     wait_until 10 answers
-    compose up -d --scale transform=1
+    scale 1
 }
 
 # refuses : nginx in its container has closed its port
@@ -169,4 +175,44 @@ is_502() {
     run docker run --rm -e MAX_BODY_BYTES=many "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_match '^entrypoint: MAX_BODY_BYTES is "many"' "$output"
+}
+
+# The last two: they replace images and containers.
+
+# release SERVICE [LINE] : its image, made anew: other than what runs, with a LINE for its Dockerfile
+release() {
+    local image=local/cgi-$1:$IMAGE_TAG
+    docker build -q -t "$image" - <<<"FROM $image"$'\n'"LABEL release=$RANDOM"$'\n'"${2:-}" >/dev/null 2>&1
+}
+
+# runs_its_image SERVICE
+runs_its_image() {
+    [[ $(docker ps -q --no-trunc -f "ancestor=local/cgi-$1:$IMAGE_TAG" -f "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME") == \
+        $(compose_ids "$1") ]]
+}
+
+@test "rollout: a rebuilt app, then a rebuilt transform, under load: no request fails, and only the new ones run" {
+    local service
+    load_for 30 &
+    local load=$!
+    for service in app transform; do
+        release "$service"
+        "$ROOT/scripts/rollout" "$service" 3>&-
+        runs_its_image "$service"
+        expect_equal 1 "$(compose_ids "$service" | wc -l)"
+    done
+    kill -INT "$load" 2>/dev/null || true
+    wait "$load"
+    expect_no_failure
+}
+
+@test "rollout: an image that does not start is refused, and what ran goes on" {
+    local before
+    before=$(compose_ids transform)
+    release transform 'ENTRYPOINT ["sh", "-c", "echo no such thing >&2; exit 1"]'
+    run "$ROOT/scripts/rollout" transform 3>&-
+    expect_status 1
+    expect_match '^rollout: the new ones are not healthy: no such thing; the old ones go on$' "$output"
+    expect_equal "$before" "$(compose_ids transform)"
+    answers
 }

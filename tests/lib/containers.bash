@@ -70,10 +70,10 @@ crash() {
     kill -KILL "$(state "$1" Pid)"
 }
 
-# uses SERVICE COUNT : nginx has so many addresses of it
+# uses SERVICE COUNT : nginx calls so many addresses of it
 uses() {
     local line
-    line=$(docker logs "$(container nginx)" 2>&1 | grep '^nginx: app:' | tail -n 1)
+    line=$(docker exec "$(container nginx)" cat /run/app/in-use 3>&-)
     case $1 in
     app) line=${line%%, transform*} ;;
     transform) line=${line##*, transform} ;;
