@@ -96,8 +96,9 @@ def show_throughput(raw):
                      of_range(raw.values(cpu_per_request, peer=peer, **where)),
                      of_range(memory) if len(memory) > 1 else number(memory[0] if memory else None),
                      number(stats.median(start)) if start else "-"])
-    table("32 connections, 32-byte message, HTTP/1.1: median (least..most) of the rounds",
-          ["", "requests/s", "system / it", "CPU us/request", "MiB (PSS)", "start, ms"], rows)
+    if rows:
+        table("32 connections, 32-byte message, HTTP/1.1: median (least..most) of the rounds",
+              ["", "requests/s", "system / it", "CPU us/request", "MiB (PSS)", "start, ms"], rows)
 
 
 def show_services(raw):
@@ -195,6 +196,16 @@ def show_dispatcher(raw):
         print(f"12 workers killed with -9 in 5 s, 64 clients: lost {result['errors']} of {result['requests']:,} requests")
 
 
+def show_containers(raw):
+    ours = raw.by_round(rate, section="containers", peer="system")
+    for peer, where in (("container", "inside of nginx's network"), ("published", "through Docker's published port")):
+        theirs = raw.by_round(rate, section="containers", peer=peer)
+        if theirs:
+            lost = sum(raw.values(lambda r: r["errors"], section="containers", peer=peer))
+            print(f"\n64 clients, in containers, {where}: {of_range(theirs.values())} requests/s, "
+                  f"{of_range(stats.ratios(theirs, ours), ratio)} of scripts/run's {of_range(ours.values())}; lost {lost}")
+
+
 # ---- bench.json ----
 
 def summary(raw):
@@ -286,7 +297,7 @@ def write_plots(raw, folder):
 
 def write(raw, versions, folder):
     for show in (show_throughput, show_services, show_sizes, show_clients, show_protocols, show_latency,
-                 show_dispatcher):
+                 show_dispatcher, show_containers):
         show(raw)
     write_json(raw, versions, folder)
     write_plots(raw, folder)

@@ -175,6 +175,18 @@ is_502() {
     run docker run --rm -e MAX_BODY_BYTES=many "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_match '^entrypoint: MAX_BODY_BYTES is "many"' "$output"
+    run docker run --rm --user 10002 "local/cgi-nginx:$IMAGE_TAG"
+    expect_status 1
+    expect_equal 'entrypoint: RUN_DIR is "/run/app"; user 10002 cannot write there, so mount a volume that it owns' "$output"
+}
+
+@test "a port that is taken is named, and what has it goes on" {
+    run env COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME}b" docker-compose --no-ansi up -d </dev/null
+    ((status != 0))
+    expect_match "${HTTP_PORT##*:}|${HTTPS_PORT##*:}" "$output"
+    expect_match 'already (allocated|in use)' "$output"
+    COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME}b" end_project
+    answers
 }
 
 # The last two: they replace images and containers.

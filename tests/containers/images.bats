@@ -51,6 +51,16 @@ CONF
     docker run --rm --entrypoint cgi-app "$REGISTRY/cgi-app:$IMAGE_TAG" -t
 }
 
+# without_docker : a folder for PATH that has the commands of scripts/images, and no docker
+without_docker() {
+    local name
+    mkdir "$BATS_TEST_TMPDIR/bin"
+    for name in bash env dirname readlink git sed realpath; do
+        ln -s "$(command -v "$name")" "$BATS_TEST_TMPDIR/bin"
+    done
+    echo "$BATS_TEST_TMPDIR/bin"
+}
+
 @test "what cannot be done is refused with one line that says what to do" {
     run env REGISTRY=local "$ROOT/scripts/images" push
     expect_status 1
@@ -63,6 +73,13 @@ CONF
     expect_match '^images: IMAGE_TAG is "no tag"' "$output"
     run env REGISTRY='UPPER' "$ROOT/scripts/images" list
     expect_match '^images: REGISTRY is "UPPER"' "$output"
+    run env BASE=127.0.0.1:1/nothing:1 "$ROOT/scripts/images" build
+    expect_status 1
+    expect_match '127.0.0.1:1' "$output"
+    expect_match "images: $REGISTRY/cgi-app:$IMAGE_TAG cannot be built; see above" "${lines[-1]}"
+    run env PATH="$(without_docker)" "$ROOT/scripts/images" build
+    expect_status 1
+    expect_equal 'images: there is no docker; install docker.io' "$output"
     run env DOCKER_HOST=tcp://127.0.0.1:1 "$ROOT/scripts/images" list
     expect_status 1
     expect_match '^images: the Docker engine does not answer' "$output"

@@ -26,7 +26,10 @@ need_containers() {
 # make_base : where it cannot be pulled, a Debian root is made, and taken as it
 make_base() {
     docker image inspect "$CONTAINER_BASE" >/dev/null 2>&1 || docker pull -q "$CONTAINER_BASE" >/dev/null 2>&1 ||
-        mmdebstrap --quiet --variant=minbase bookworm - | docker import - "$CONTAINER_BASE" >/dev/null
+        mmdebstrap --quiet --variant=minbase bookworm - | docker import - "$CONTAINER_BASE" >/dev/null || {
+        echo "$CONTAINER_BASE can be neither pulled nor made; see above" >&2
+        return 1
+    }
 }
 
 # start_project NAME [OPTION...] : docker-compose up -d with ports of its own; sets URL
