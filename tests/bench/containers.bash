@@ -1,5 +1,6 @@
 # The section "containers" of scripts/bench: docker-compose.yml beside scripts/run. Sourced, after tests/bench/measure.bash.
 # shellcheck shell=bash
+# shellcheck disable=SC2030,SC2031 # one subshell, with all that is set in it
 #
 # "container" is called inside of its nginx's network, "published" through the port that Docker publishes on loopback. For
 # the latter Docker copies each byte in a process of its own (docker-proxy), which clients from elsewhere do not meet: they
