@@ -32,7 +32,7 @@ objects   := $(common) $(app) $(transform) $(tests)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 
-.PHONY: build test-programs run stop test bench profile lint format asan tsan clean help
+.PHONY: build test-programs run stop status test bench profile lint format asan tsan clean help
 
 build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(BUILD)/ngx_http_compose_module.so  ## compile all (the default)
 
@@ -43,6 +43,9 @@ run:     ## install what is missing, build, start everything in the foreground
 
 stop:    ## drain and stop what run started
 	./scripts/stop
+
+status:  ## what run started, and how it fares
+	./scripts/status
 
 test:    ## install what is missing, build, run every test
 	./scripts/test
@@ -79,7 +82,8 @@ $(BUILD)/tests/message: $(call object,tests/unit/message.c) \
                         $(filter %/buffer.o %/json_string.o %/lenient.o %/message.o %/reply.o,$(common))
 # The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
 $(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) \
-                         $(filter-out %/exchange.o %/connection.o %/dispatcher.o %/responder.o,$(common))
+                         $(filter-out %/exchange.o %/connection.o %/dispatcher.o %/responder.o \
+                                        %/status.o,$(common))
 
 $(programs):
 	@mkdir -p $(@D)

@@ -5,8 +5,10 @@
 #include "dispatcher.h"
 
 #include "connection.h"
+#include "counters.h"
 #include "exchange.h"
 #include "log.h"
+#include "status.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +76,7 @@ dispatcher_work(void *argument)
         abort(); /* multiwatch starts another process */
     }
     dispatcher_yield_to_nginx();
+    counters_join();
     for (;;) {
         /* One event at a time: a slow handler must not sit on others' events. */
         if (epoll_wait(dispatcher->connections.epoll, &event, 1, -1) < 1)
@@ -336,7 +339,8 @@ dispatcher_run(const struct service *service, const struct settings *settings, i
         log_line(LOG_ERROR, NULL, "cannot start: %s", strerror(errno));
         return -1;
     }
-    if (dispatcher_start_workers(&dispatcher, settings->threads) == 0) {
+    if (status_start(service, settings, &dispatcher.connections) == 0 &&
+        dispatcher_start_workers(&dispatcher, settings->threads) == 0) {
         log_line(LOG_INFO, NULL, "serving with %d threads, at most %d descriptors", settings->threads,
                  dispatcher.connections.limit);
         dispatcher_serve(&dispatcher);
@@ -349,6 +353,7 @@ dispatcher_run(const struct service *service, const struct settings *settings, i
         result = 0;
     }
     dispatcher_stop_workers(&dispatcher);
+    status_stop();
     dispatcher_close(&dispatcher);
     return result;
 }

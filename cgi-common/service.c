@@ -3,6 +3,7 @@
  */
 #include "service.h"
 
+#include "counters.h"
 #include "log.h"
 
 #include <string.h>
@@ -45,6 +46,7 @@ service_answer(const struct service *service, char *const *params, size_t max_bo
 {
     struct request request = {0};
 
+    counters_begin();
     if (request_load(&request, params, max_body, read, source, reply) == 200)
         service_route(service, &request, reply);
     log_line(reply->status >= 500 ? LOG_ERROR : LOG_DEBUG, request.id, "answered %d, %zu bytes", reply->status,
@@ -53,6 +55,7 @@ service_answer(const struct service *service, char *const *params, size_t max_bo
     if (request.method != NULL && strcmp(request.method, "HEAD") == 0)
         reply->body.len = 0; /* RFC 3875, section 4.3.3 */
     request_release(&request);
+    counters_end(reply->status);
 }
 
 int

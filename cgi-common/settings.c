@@ -62,6 +62,21 @@ settings_log_level(const char *service, enum log_level *level)
     return settings_refuse(service, "LOG_LEVEL", text, "debug, info, warning or error");
 }
 
+/* A path for a Unix socket (unix(7): at most 107 bytes). */
+static int
+settings_status_socket(const char *service, const char **path)
+{
+    const char *text = getenv("STATUS_SOCKET");
+
+    *path = NULL;
+    if (text == NULL || text[0] == '\0')
+        return 0;
+    if (text[0] != '/' || strlen(text) > 107)
+        return settings_refuse(service, "STATUS_SOCKET", text, "a path from / of at most 107 bytes");
+    *path = text;
+    return 0;
+}
+
 int
 settings_load(const char *service, struct settings *settings)
 {
@@ -70,7 +85,8 @@ settings_load(const char *service, struct settings *settings)
 
     if (settings_number(service, "THREADS", 1, 256, 1, &threads) != 0 ||
         settings_number(service, "MAX_BODY_BYTES", 1, 1LL << 30, 1LL << 20, &max_body) != 0 ||
-        settings_log_level(service, &settings->log_level) != 0)
+        settings_log_level(service, &settings->log_level) != 0 ||
+        settings_status_socket(service, &settings->status_socket) != 0)
         return -1;
     settings->threads = (int)threads;
     settings->max_body = (size_t)max_body;

@@ -9,9 +9,10 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 struct settings {
-    int threads;              /* THREADS: worker threads, 1 to 256 */
-    size_t max_body;          /* MAX_BODY_BYTES: largest request body, bytes, 1 to 1 GiB */
-    enum log_level log_level; /* LOG_LEVEL: debug, info, warning, error */
+    int threads;               /* THREADS: worker threads, 1 to 256 */
+    size_t max_body;           /* MAX_BODY_BYTES: largest request body, bytes, 1 to 1 GiB */
+    enum log_level log_level;  /* LOG_LEVEL: debug, info, warning, error */
+    const char *status_socket; /* STATUS_SOCKET: path of a Unix socket; NULL when not set. The environment's */
 };
 
 /*

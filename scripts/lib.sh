@@ -41,7 +41,8 @@ packages_for() {
             'gcc cc' 'libc6-dev /usr/include/stdlib.h' 'make make' \
             'libfcgi-dev /usr/include/fcgiapp.h' 'libjansson-dev /usr/include/jansson.h' \
             'libutf8proc-dev /usr/include/utf8proc.h' 'spawn-fcgi spawn-fcgi' 'multiwatch multiwatch' \
-            'nginx nginx' 'nginx-dev /usr/share/nginx/src/conf_flags' 'openssl openssl' 'gettext-base envsubst' 'curl curl'
+            'nginx nginx' 'nginx-dev /usr/share/nginx/src/conf_flags' 'openssl openssl' 'gettext-base envsubst' 'curl curl' \
+            'libfcgi-bin cgi-fcgi' 'jq jq'
         ;;
     test)
         printf '%s\n' \
@@ -135,9 +136,9 @@ settings_run_dir() {
     RUN_DIR=$(realpath -m -- "${RUN_DIR:-$ROOT/run}")
     [[ $RUN_DIR =~ ^[A-Za-z0-9/._@%+-]+$ ]] ||
         die "RUN_DIR is \"$RUN_DIR\"; nginx's configuration wants it of letters, digits and /._@%+- only"
-    local longest=$RUN_DIR/transform-64.sock
+    local longest=$RUN_DIR/transform-64.status
     ((${#longest} <= 107)) ||
-        die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - 18))"
+        die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - 20))"
 }
 
 # The descriptors of an nginx worker: two for a request under way, the client's connection and that to a service; idle

@@ -45,6 +45,28 @@ pid() {
     scenario no_descriptors "$(pid)" "$LOG"
 }
 
+# ---- status ----
+
+@test "the status is told on a socket of its own while the only worker is busy; nobody else may ask" {
+    start_service transform "$SOCKET" THREADS=1 MAX_BODY_BYTES=50000000 STATUS_SOCKET="$SOCKET.status"
+    scenario told_while_busy "$SOCKET.status"
+    expect_equal 600 "$(stat -c %a "$SOCKET.status")" "mode of the status socket"
+}
+
+@test "requests are counted by status, those for the status are not" {
+    start_service transform "$SOCKET" THREADS=2 STATUS_SOCKET="$SOCKET.status"
+    scenario counted "$SOCKET.status"
+}
+
+@test "a status socket that cannot be is refused at start, with one line" {
+    run env STATUS_SOCKET=status "$BUILD_DIR/cgi-transform" -t
+    expect_status 2
+    expect_equal 'cgi-transform: STATUS_SOCKET is "status"; set it to a path from / of at most 107 bytes' "$output"
+    run env STATUS_SOCKET=/nowhere/status spawn-fcgi -s "$SOCKET" -n -- "$BUILD_DIR/cgi-transform"
+    expect_status 1
+    expect_match 'cannot tell its status at STATUS_SOCKET, /nowhere/status: No such file or directory' "$output"
+}
+
 # ---- drain ----
 
 @test "SIGTERM, SIGINT and SIGUSR1 each end a service that never had a request, with 0" {

@@ -56,6 +56,28 @@ expect_refused() {
     expect_status 0
 }
 
+@test "status: each instance and nginx, as a table and as JSON; an instance that is frozen is silent, and status 1" {
+    run "$ROOT/scripts/status"
+    expect_status 1
+    expect_equal "status: nothing runs in $RUN_DIR; ./scripts/run starts it" "$output"
+    start_stack "$RUN_DIR"
+    for _ in 1 2 3; do reverse '{"message": "ab"}'; done
+    run "$ROOT/scripts/status"
+    expect_status 0
+    expect_equal 6 "${#lines[@]}" "lines: $output"
+    expect_match "^app-1 +serving +$(worker_of app-1) +[0-9]+ +[0-9.]+M +1 +0 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
+    expect_match "^nginx +serving +$(<"$RUN_DIR/nginx.pid") " "${lines[5]}"
+    # scripts/run's own call, and three more.
+    "$ROOT/scripts/status" --json | jq -e '[.[] | select(.service == "cgi-transform") | .requests] | add >= 4'
+    "$ROOT/scripts/status" --json | jq -e 'map(.name) == ["app-1", "app-2", "transform-1", "transform-2", "nginx"]'
+    signal_workers STOP transform-2
+    run "$ROOT/scripts/status"
+    signal_workers CONT transform-2
+    expect_status 1
+    expect_match '^transform-2 +silent +- ' "${lines[4]}"
+    end_stack
+}
+
 @test "stop where nothing ever ran is 0" {
     RUN_DIR=$BATS_TEST_TMPDIR/none run "$ROOT/scripts/stop"
     expect_status 0

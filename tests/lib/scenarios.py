@@ -525,6 +525,31 @@ def logged_requests(path, log):
         expect(False, "secret" in line["message"] or "terces" in line["message"], "a client's message in the log")
 
 
+def told_while_busy(path, status):
+    """The only worker reads a body for seconds; its status is told meanwhile, before that is answered."""
+    body = b'{"other": [' + b"1," * (8 * MIB) + b'1], "message": "ab"}'
+    with Peer(path) as peer, Peer(status) as observer:
+        observer.call("GET", "/_health")
+        peer.send(request("POST", "/reverse", body))
+        wait_until(ANSWER_BOUND, lambda: observer.call("GET", "/_status").json["busy"] == 1, "a busy worker")
+        expect(200, observer.call("GET", "/_health").status, "health while busy")
+        told = observer.call("GET", "/_status").json
+        expect((1, 1, 1, 0), (told["threads"], told["busy"], told["connections"], told["errors"]), "what is told")
+        expect([], select.select([peer.socket], [], [], 0)[0], "answered before the status was told")
+        expect("ba", peer.reply().json["message"], "the message")
+
+
+def counted(path, status):
+    """Requests are counted by status, and those on the status socket are not."""
+    before = call(status, "GET", "/_status").json["requests"]
+    for method, script, expected in (("POST", PATH, 400), ("GET", "/nothing", 404), ("GET", "/_health", 200)):
+        expect(expected, call(path, method, script).status, script)
+    wait_until(5, lambda: call(status, "GET", "/_status").json["requests"] == before + 3, "three requests")
+    told = call(status, "GET", "/_status").json
+    expect((1, 1, before + 1), tuple(told["statuses"][name] for name in ("400", "404", "200")), "by status")
+    expect(404, call(status, "POST", "/reverse").status, "what is not of the status")
+
+
 def main():
     try:
         globals()[sys.argv[1]](*sys.argv[2:])
