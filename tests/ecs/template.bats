@@ -17,7 +17,7 @@ load ../lib/ecs
 SECRET=arn:aws:secretsmanager:eu-west-1:123456789012:secret:tls-AbCdEf
 
 setup_file() {
-    (need_aws >/dev/null) 2>/dev/null || return 0
+    ! why_no_aws >/dev/null || return 0
     start_moto
     export MOTO_PID
     openssl req -x509 -newkey rsa:2048 -noenc -days 2 -subj /CN=shop.test \

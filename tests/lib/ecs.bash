@@ -4,12 +4,23 @@
 
 AWS_PYTHON=$BUILD_DIR/aws/bin/python # with what tests/ecs/requirements.txt names
 
+# why_no_aws : the reason why nothing can be tested here; fails when there is none
+why_no_aws() {
+    if [[ -n ${SANITIZE:-} ]]; then
+        echo "nothing of the build is in it"
+    elif [[ ! -x $AWS_PYTHON || ! -e $BUILD_DIR/aws/requirements.txt ]]; then
+        echo "what tests/ecs/requirements.txt names is not there"
+    elif [[ ! -x /usr/bin/aws ]]; then
+        echo "there is no awscli"
+    else
+        return 1
+    fi
+}
+
 # need_aws : for setup(): skip the test, with the reason, where it cannot run
 need_aws() {
-    [[ -z ${SANITIZE:-} ]] || skip "nothing of the build is in it"
-    [[ -x $AWS_PYTHON && -e $BUILD_DIR/aws/requirements.txt ]] ||
-        skip "what tests/ecs/requirements.txt names is not there"
-    [[ -x /usr/bin/aws ]] || skip "there is no awscli"
+    local reason
+    ! reason=$(why_no_aws) || skip "$reason"
 }
 
 # start_moto : an AWS of its own, with nothing in it; credentials that are none
