@@ -7,6 +7,7 @@
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
 load ../lib/ecs
+load ../lib/moto
 
 setup() {
     need_aws

@@ -13,6 +13,7 @@
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
 load ../lib/ecs
+load ../lib/moto
 
 SECRET=arn:aws:secretsmanager:eu-west-1:123456789012:secret:tls-AbCdEf
 

@@ -1,27 +1,7 @@
 # shellcheck shell=bash
-# AWS, as moto plays it on loopback, and Debian's AWS CLI to talk to it, for tests. A file says `load ../lib/ecs`, after
-# helpers.
+# moto as it comes, with nothing added, and what the template's tests ask it. A file says `load ../lib/moto`, after ecs.
 
 AWS_PYTHON=$BUILD_DIR/aws/bin/python # with what tests/ecs/requirements.txt names
-
-# why_no_aws : the reason why nothing can be tested here; fails when there is none
-why_no_aws() {
-    if [[ -n ${SANITIZE:-} ]]; then
-        echo "nothing of the build is in it"
-    elif [[ ! -x $AWS_PYTHON || ! -e $BUILD_DIR/aws/requirements.txt ]]; then
-        echo "what tests/ecs/requirements.txt names is not there"
-    elif [[ ! -x /usr/bin/aws ]]; then
-        echo "there is no awscli"
-    else
-        return 1
-    fi
-}
-
-# need_aws : for setup(): skip the test, with the reason, where it cannot run
-need_aws() {
-    local reason
-    ! reason=$(why_no_aws) || skip "$reason"
-}
 
 # start_moto : an AWS of its own, with nothing in it; credentials that are none
 start_moto() {
