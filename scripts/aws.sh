@@ -39,6 +39,11 @@ is_missing() {
 
 # ---- the stack ----
 
+# parameter NAME : of the stack
+parameter() {
+    jq -r --arg name "$1" '.Parameters[]? | select(.ParameterKey == $name) | .ParameterValue' <<<"$stack"
+}
+
 # load_stack : STATUS of the stack ("none" where there is none), the stack itself in $stack, its outputs in OUT
 load_stack() {
     local name value

@@ -108,14 +108,14 @@ watch_deployment() {
         waiting) seen=1 ;;
         failed | gone)
             reason=$(jq -r --arg revision "$2" '[.deployments[] | select(.taskDefinition == $revision)
-                | .rolloutStateReason // empty][0] // "ECS has taken it back"' <<<"$service")
+                | .rolloutStateReason // empty][0] // "ECS has taken it back" | rtrimstr(".")' <<<"$service")
             return 1
             ;;
         esac
         ((SECONDS < deadline)) || break
         sleep "$POLL_SECONDS"
     done
-    reason="not stable after $WAIT_SECONDS s"
+    reason="it is not stable after $WAIT_SECONDS s"
     return 1
 }
 
@@ -174,11 +174,6 @@ discard() {
     [[ $1 == "$before" ]] || deregister "$1"
 }
 
-# least_count : what scaling keeps at least, and at least one
-least_count() {
-    jq -r '[.Parameters[]? | select(.ParameterKey == "MinCount") | .ParameterValue | tonumber, 1] | max' <<<"$stack"
-}
-
 command_deploy() {
     require_stack
     refuse_uncommitted
@@ -186,13 +181,14 @@ command_deploy() {
         deploy_canary "$2"
         return
     fi
-    refuse_canary "deploy comes after that"
+    refuse_canary
     push_missing_images
     look_at "${OUT[Service]}"
     make_revision
     say "deploying $(short "$revision") with the images of $IMAGE_TAG"
     local count=
-    (($(wanted_count) > 0)) || count=$(least_count)
+    (($(wanted_count) > 0)) || count=$(parameter MinCount) # the first deployment; later ones keep what scaling has chosen
+    [[ $count != 0 ]] || count=1
     roll_out "${OUT[Service]}" "$revision" "$count" || { discard "$revision" && die "$outcome"; }
     say "$(short "$revision") runs, $(running_count) tasks, at ${OUT[Url]}"
 }
@@ -213,7 +209,7 @@ previous_revision() {
 command_rollback() {
     local left
     require_stack
-    refuse_canary "rollback comes after that"
+    refuse_canary
     look_at "${OUT[Service]}"
     left=$(in_use)
     # A rollback that broke off is finished first: what comes is older than what goes.
@@ -258,7 +254,7 @@ load_canary() {
 }
 
 refuse_canary() {
-    ! load_canary || die "$(short "$canary") is a canary; ./scripts/ecs promote or abort it, $1"
+    ! load_canary || die "$(short "$canary") is a canary; ./scripts/ecs promote or abort it first"
 }
 
 # end_canary : no request goes there any more; then it can go
@@ -276,7 +272,7 @@ deploy_canary() {
     ((count > 0)) || die "nothing runs yet that a canary could be beside; ./scripts/ecs deploy first"
     make_revision
     [[ -z $under_way || $under_way == "$revision" ]] ||
-        die "$(short "$under_way") is a canary; ./scripts/ecs promote or abort it, before another"
+        die "$(short "$under_way") is a canary; ./scripts/ecs promote or abort it first"
     [[ $revision != "$(in_use)" ]] || die "$(short "$revision") runs already, for all requests"
     say "deploying $(short "$revision") with the images of $IMAGE_TAG as a canary"
     roll_out "${OUT[CanaryService]}" "$revision" "$count" || { discard "$revision" && die "$outcome"; }

@@ -8,16 +8,19 @@ AWS for the tests: moto's server, with what moto 5.2 does not have and scripts/e
   ECS documents. Its end is in the tag of its images: broken-* has tasks that do not start, so that the circuit breaker
   takes it back; stuck-* never gets anywhere; hollow-* is broken, and there is no circuit breaker to see it; any other
   gets stable.
-- CloudFormation: the properties of a task definition beside containers and volumes, no change in a change set
-  that changes nothing, and the failure that the parameter AlarmEmail=refused@example.org brings about.
+- CloudFormation: that it takes its time; the properties of a task definition beside containers and volumes; the previous
+  value of a parameter that was the default; route tables that go with their stack. A stack refused-* cannot be made.
 
-Not played: an image that is pulled, a container that runs, a target that is healthy, a load balancer's traffic, roles
-and their permissions, scaling by load. Only AWS shows these.
+Not played: an update of a stack's resources when only parameters change; an image that is pulled, a container that runs,
+a target that is healthy, the requests that a load balancer passes on, roles and their permissions, scaling by load, a
+repository that keeps its tags. Only AWS shows these.
 """
 import itertools
 import sys
 
+from moto.cloudformation import models as cloudformation
 from moto.core.utils import pascal_to_camelcase, remap_nested_keys, utcnow
+from moto.ec2.models.route_tables import RouteTable
 from moto.ecs import models as ecs
 from moto.server import main
 
@@ -65,7 +68,7 @@ def stop_a_task(backend, service, now):
     definition.network_mode = network_mode
     task.desired_status, task.last_status = "STOPPED", "STOPPED"
     task.stopped_reason = "Task failed container health checks"
-    backend.tasks[cluster.name][task.task_arn] = task
+    backend.tasks.setdefault(cluster.name, {})[task.task_arn] = task
 
 
 def step(backend, service):
@@ -148,6 +151,46 @@ def update_task_definition(cls, old, name, template, account_id, region_name):
     return new
 
 
+def resolve_parameters(backend, instance, incoming_params):
+    """The previous value of a parameter may be the template's default."""
+    known = [one for one in incoming_params if "ParameterValue" in one or one["ParameterKey"] in instance.parameters]
+    return moto_resolve_parameters(backend, instance=instance, incoming_params=known)
+
+
+def create_stack(backend, name, *arguments, **named):
+    """It takes until the next look but one; what moto has noted as its end is said only then."""
+    stack = moto_create_stack(backend, name, *arguments, **named)
+    stack.status, stack.later = "CREATE_IN_PROGRESS", [stack.events.pop()]
+    if name.startswith("refused-"):
+        stack.later.insert(0, cloudformation.Event(
+            stack.stack_id, name, "Service", "", "AWS::ECS::Service", "CREATE_FAILED",
+            "Resource handler returned message: Invalid request provided", None))
+        stack.later[1].resource_status = "ROLLBACK_COMPLETE"
+    return stack
+
+
+def describe_stacks(backend, *arguments, **named):
+    stacks = moto_describe_stacks(backend, *arguments, **named)
+    for stack in stacks:
+        stack.looks = getattr(stack, "looks", 0) + 1
+        if stack.looks == 2:
+            stack.events += stack.later
+            stack.status = stack.later[-1].resource_status
+    return stacks
+
+
+def delete_route_table(table, account_id, region_name):
+    table._associations.clear()
+    table.ec2_backend.delete_route_table(table.id)
+
+
+moto_resolve_parameters = cloudformation.CloudFormationBackend._resolve_update_parameters
+moto_create_stack = cloudformation.CloudFormationBackend.create_stack
+moto_describe_stacks = cloudformation.CloudFormationBackend.describe_stacks
+cloudformation.CloudFormationBackend._resolve_update_parameters = resolve_parameters
+cloudformation.CloudFormationBackend.create_stack = create_stack
+cloudformation.CloudFormationBackend.describe_stacks = describe_stacks
+RouteTable.delete = delete_route_table
 ecs.TaskDefinition.create_from_cloudformation_json = classmethod(create_task_definition)
 ecs.TaskDefinition.update_from_cloudformation_json = classmethod(update_task_definition)
 
