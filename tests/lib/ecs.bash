@@ -49,8 +49,9 @@ ecs() {
 
 # expect_done : the last `ecs` was a success, and silent on standard error
 expect_done() {
-    # shellcheck disable=SC2154 # bats' `run` sets both
+    # shellcheck disable=SC2154 # bats' `run` sets them
     [[ $status == 0 && -z $stderr ]] && return
+    # shellcheck disable=SC2154
     printf 'exit status %s\n%s\n%s\n' "$status" "$output" "$stderr" >&2
     return 1
 }
@@ -97,7 +98,7 @@ active() {
 # weights : of the service's target group and of the canary's
 weights() {
     local groups='Listeners[0].DefaultActions[0].ForwardConfig.TargetGroups'
-    ask "[$groups[?TargetGroupArn=='$GROUP'].Weight, $groups[?TargetGroupArn=='$CANARY_GROUP'].Weight][]" \
+    ask "[${groups}[?TargetGroupArn=='$GROUP'].Weight, ${groups}[?TargetGroupArn=='$CANARY_GROUP'].Weight][]" \
         elbv2 describe-listeners --listener-arns "$LISTENER"
 }
 
