@@ -120,41 +120,43 @@ is_our_repository() {
     jq -e --arg stack "$STACK" '.tags | any(.Key == "stack" and .Value == $stack)' <<<"$answer" >/dev/null
 }
 
-# find_repository SERVICE : whether there is one; it is in $answer then
-find_repository() {
-    ask ecr describe-repositories --repository-names "$STACK/cgi-$1" && return
-    is_missing || die "$(explain)"
-    return 1
+# load_repositories : the ARN of each that there is, by name, in repositories
+load_repositories() {
+    local name arn
+    declare -gA repositories=()
+    must ecr describe-repositories
+    while read -r name arn; do repositories[$name]=$arn; done \
+        < <(jq -r '.repositories[] | "\(.repositoryName) \(.repositoryArn)"' <<<"$answer")
 }
 
 # A tag, once pushed, stays what it is: a revision that is gone back to is the same as before.
 make_repository() {
-    if find_repository "$1"; then
-        is_our_repository "$(jq -r '.repositories[0].repositoryArn' <<<"$answer")" ||
-            die "repository $STACK/cgi-$1 exists and has no tag stack=$STACK; tag it so if it is yours, or set STACK"
+    local name=$STACK/cgi-$1
+    if [[ -n ${repositories[$name]:-} ]]; then
+        is_our_repository "${repositories[$name]}" ||
+            die "repository $name exists and has no tag stack=$STACK; tag it so if it is yours, or set STACK"
     else
-        must ecr create-repository --repository-name "$STACK/cgi-$1" --tags "Key=stack,Value=$STACK" \
+        must ecr create-repository --repository-name "$name" --tags "Key=stack,Value=$STACK" \
             --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true
-        say "made repository $STACK/cgi-$1"
+        say "made repository $name"
     fi
-    must ecr put-lifecycle-policy --repository-name "$STACK/cgi-$1" --lifecycle-policy-text \
+    must ecr put-lifecycle-policy --repository-name "$name" --lifecycle-policy-text \
         '{"rules": [{"rulePriority": 1, "selection": {"tagStatus": "any", "countType": "imageCountMoreThan",
           "countNumber": 100}, "action": {"type": "expire"}}]}'
 }
 
 delete_repository() {
-    find_repository "$1" || return 0
-    if is_our_repository "$(jq -r '.repositories[0].repositoryArn' <<<"$answer")"; then
-        must ecr delete-repository --repository-name "$STACK/cgi-$1" --force
-        say "deleted repository $STACK/cgi-$1"
-    fi
+    local name=$STACK/cgi-$1
+    [[ -n ${repositories[$name]:-} ]] && is_our_repository "${repositories[$name]}" || return 0
+    must ecr delete-repository --repository-name "$name" --force
+    say "deleted repository $name"
 }
 
 # load_registry : where the images are, in $registry
 load_registry() {
     registry=${REGISTRY:-}
     [[ -z $registry ]] || return 0
-    find_repository app || die "there is no repository $STACK/cgi-app in $AWS_REGION; ./scripts/ecs up makes it"
+    must ecr describe-repositories --repository-names "$STACK/cgi-app"
     registry=$(jq -r '.repositories[0].repositoryUri' <<<"$answer")
     registry=${registry%/cgi-app}
 }
@@ -177,7 +179,7 @@ push_missing_images() {
     local service
     find_missing_images "$IMAGE_TAG"
     ((${#missing[@]})) || return 0
-    load_registry
+    registry=$(parameter ImageRegistry)
     for service in "${missing[@]}"; do
         docker tag "local/cgi-$service:$IMAGE_TAG" "$registry/cgi-$service:$IMAGE_TAG" >/dev/null 2>&1 || true
     done

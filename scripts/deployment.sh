@@ -60,25 +60,25 @@ WRITABLE='.taskDefinition | del(.taskDefinitionArn, .revision, .status, .require
 
 # make_revision : the one in use with the images of IMAGE_TAG, in $revision; the newest, where that is it already
 make_revision() {
-    load_registry
+    registry=$(parameter ImageRegistry)
     must ecs describe-task-definition --task-definition "$(in_use)"
     jq -S --arg registry "$registry" --arg tag "$IMAGE_TAG" "$WRITABLE"' | .containerDefinitions |= map(
         if .name | IN("app", "transform", "nginx") then .image = "\($registry)/cgi-\(.name):\($tag)" else . end)' \
         <<<"$answer" >"$tmp/wanted"
     list_revisions
     revision=${revisions[0]:-}
-    [[ -z $revision ]] || must ecs describe-task-definition --task-definition "$revision"
-    if [[ -z $revision ]] || ! jq -S "$WRITABLE" <<<"$answer" | cmp -s - "$tmp/wanted"; then
-        must ecs register-task-definition --cli-input-json "file://$tmp/wanted"
-        revision=$(jq -r .taskDefinition.taskDefinitionArn <<<"$answer")
+    if [[ -n $revision ]]; then
+        must ecs describe-task-definition --task-definition "$revision"
+        ! jq -S "$WRITABLE" <<<"$answer" | cmp -s - "$tmp/wanted" || return 0
     fi
+    must ecs register-task-definition --cli-input-json "file://$tmp/wanted"
+    revision=$(jq -r .taskDefinition.taskDefinitionArn <<<"$answer")
 }
 
 # ---- a deployment ----
 
-# begin_watch SERVICE : from here on its events count
-begin_watch() {
-    look_at "$1"
+# skip_events : from here on the events of the service looked at count
+skip_events() {
     last_event=$(jq -r '.events[0].id // ""' <<<"$service")
 }
 
@@ -147,11 +147,11 @@ set_count() {
 BEFORE='[(.deployments[] | select(.rolloutState == "COMPLETED")),
     (.deployments[] | select(.status == "ACTIVE" and .rolloutState != "FAILED")), .][0].taskDefinition'
 
-# roll_out SERVICE REVISION [COUNT] : bring it there and wait. What does not get stable is taken back: returns 1 then, and
+# roll_out SERVICE REVISION [COUNT] : bring the service, which was looked at, there and wait. What does not get stable is taken back: returns 1 then, and
 # $outcome says how all ended.
 roll_out() {
     local count
-    begin_watch "$1"
+    skip_events
     before=$(jq -r "$BEFORE" <<<"$service")
     count=$(wanted_count)
     update "$@"
@@ -244,13 +244,11 @@ give_canary() {
         {TargetGroups: [{TargetGroupArn: $main, Weight: (100 - $part)}, {TargetGroupArn: $canary, Weight: $part}]}}]')"
 }
 
-# load_canary : what the canary service runs, in $canary; fails when there is none
+# load_canary : what the canary service runs, in $canary; fails when there is none. As long as it has requests it has tasks.
 load_canary() {
     look_at "${OUT[CanaryService]}"
     canary=$(in_use)
-    (($(wanted_count) > 0)) && return
-    load_part
-    ((part > 0))
+    (($(wanted_count) > 0))
 }
 
 refuse_canary() {
@@ -275,6 +273,7 @@ deploy_canary() {
         die "$(short "$under_way") is a canary; ./scripts/ecs promote or abort it first"
     [[ $revision != "$(in_use)" ]] || die "$(short "$revision") runs already, for all requests"
     say "deploying $(short "$revision") with the images of $IMAGE_TAG as a canary"
+    look_at "${OUT[CanaryService]}"
     roll_out "${OUT[CanaryService]}" "$revision" "$count" || { discard "$revision" && die "$outcome"; }
     give_canary "$1"
     say "$(short "$revision") has $1% of the requests; ./scripts/ecs promote or abort"
@@ -287,6 +286,7 @@ require_canary() {
 
 command_promote() {
     require_canary
+    look_at "${OUT[Service]}"
     roll_out "${OUT[Service]}" "$canary" || die "$outcome; the canary has its part of the requests still"
     end_canary
     say "$(short "$canary") runs, $(running_count) tasks, for all requests"
