@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # moto as it comes, with nothing added, and what the template's tests ask it. A file says `load ../lib/moto`, after ecs.
 
+# shellcheck disable=SC2034 # what the tests use
 AWS_PYTHON=$BUILD_DIR/aws/bin/python # with what tests/ecs/requirements.txt names
 
 # start_moto : an AWS of its own, with nothing in it; credentials that are none
