@@ -54,6 +54,12 @@ packages_for() {
             'mmdebstrap mmdebstrap' 'docker-registry docker-registry' 'python3-yaml /usr/lib/python3/dist-packages/yaml' \
             'podman podman' 'catatonit catatonit' 'containernetworking-plugins /usr/lib/cni/bridge'
         ;;
+    ecs)
+        printf '%s\n' 'awscli aws' 'jq jq' 'git git'
+        ;;
+    ecs-test) # Debian's aws, whatever else bears that name; what makes tests/ecs/requirements.txt a folder of programs
+        printf '%s\n' 'awscli /usr/bin/aws' 'jq jq' 'python3-venv /usr/share/doc/python3-venv'
+        ;;
     profile)
         printf '%s\n' 'python3 python3' 'spawn-fcgi spawn-fcgi' 'strace strace' 'valgrind valgrind'
         ;;
@@ -120,7 +126,28 @@ build() {
     flock "$BUILD_DIR/lock" make -s -C "$ROOT" BUILD="$BUILD_DIR" "$@" || die "the build failed; see above"
 }
 
+# make_aws : what tests/ecs/requirements.txt names, in $BUILD_DIR/aws. Returns 1 where it cannot be had.
+make_aws() {
+    local wanted=$ROOT/tests/ecs/requirements.txt made=$BUILD_DIR/aws/requirements.txt
+    ! cmp -s "$wanted" "$made" || return 0
+    say "installing what tests/ecs/requirements.txt names"
+    rm -rf -- "$BUILD_DIR/aws"
+    if ! { /usr/bin/python3 -m venv "$BUILD_DIR/aws" && "$BUILD_DIR/aws/bin/pip" install -q -r "$wanted"; } \
+        >"$BUILD_DIR/aws.log" 2>&1; then
+        say "that failed, $BUILD_DIR/aws.log has the reason; the tests that need it are skipped"
+        return 1
+    fi
+    cp -- "$wanted" "$made"
+}
+
 # ---- settings ----
+
+# settings_image_tag: this commit, as git describes it, where IMAGE_TAG does not say another.
+settings_image_tag() {
+    : "${IMAGE_TAG:=$(git -C "$ROOT" describe --always --dirty 2>/dev/null || say latest)}"
+    [[ $IMAGE_TAG =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] ||
+        die "IMAGE_TAG is \"$IMAGE_TAG\"; letters, digits, dots, underscores and hyphens are allowed, 128 at most"
+}
 
 # require_number NAME LEAST MOST
 require_number() {

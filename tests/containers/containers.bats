@@ -59,9 +59,10 @@ is_healthy() {
     expect_match "cgi-nginx:$IMAGE_TAG  [0-9.]+MB" "$("$ROOT/scripts/images" list)"
 }
 
-@test "the root is read-only, and no image holds a compiler" {
+@test "the root is read-only, no program gains privileges, and no image holds a compiler" {
     local service
     for service in app transform nginx; do
+        docker exec "$(container "$service")" grep -q $'^NoNewPrivs:\t1$' /proc/1/status
         run docker exec "$(container "$service")" touch /usr/new
         expect_match 'Read-only file system' "$output"
         run ! docker exec "$(container "$service")" sh -c 'command -v cc || command -v gcc || command -v make'
@@ -227,4 +228,47 @@ runs_its_image() {
     expect_match '^rollout: the new ones are not healthy: no such thing; the old ones go on$' "$output"
     expect_equal "$before" "$(compose_ids transform)"
     answers
+}
+
+# serves_given_pair : nginx in the container called tls-$$ answers by TLS with the pair in $BATS_TEST_TMPDIR
+serves_given_pair() {
+    curl -s -o /dev/null --cacert "$BATS_TEST_TMPDIR/cert.pem" --resolve "given.test:$TLS_PORT:127.0.0.1" \
+        "https://given.test:$TLS_PORT/"
+}
+
+# inherited CONTAINER : what entrypoint's `sleep` has as its environment, to $BATS_TEST_TMPDIR/inherited. (Of nginx's own,
+# nothing can be read: it writes its title there.) Fails when the sleep is just over.
+inherited() {
+    docker exec "$1" bash -c 'for p in /proc/[0-9]*; do
+        [[ $(<"$p/comm") != sleep ]] || tr "\0" "\n" <"$p/environ"; done' 2>/dev/null >"$BATS_TEST_TMPDIR/inherited"
+    [[ -s $BATS_TEST_TMPDIR/inherited ]]
+}
+
+@test "a TLS pair that comes as text is the one that is served, and no process inherits it" {
+    local name=tls-$$ TLS_PORT TLS_CERT_PEM TLS_KEY_PEM
+    TLS_PORT=$(python3 "$ROOT/tests/lib/http.py" free-port)
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2 -subj /CN=given.test \
+        -addext subjectAltName=DNS:given.test -keyout "$BATS_TEST_TMPDIR/key.pem" -out "$BATS_TEST_TMPDIR/cert.pem" 2>/dev/null
+    TLS_CERT_PEM=$(<"$BATS_TEST_TMPDIR/cert.pem") TLS_KEY_PEM=$(<"$BATS_TEST_TMPDIR/key.pem")
+    export TLS_CERT_PEM TLS_KEY_PEM
+    docker run -d --rm --read-only -v /run/app --init --name "$name" -e TLS_CERT_PEM -e TLS_KEY_PEM \
+        -p "127.0.0.1:$TLS_PORT:8443" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    wait_until 10 serves_given_pair || { docker logs "$name" && docker rm -f "$name" && return 1; }
+    expect_equal 600 "$(docker exec "$name" stat -c %a /run/app/tls/TLS_KEY_PEM)"
+    wait_until 10 inherited "$name"
+    docker rm -f "$name" >/dev/null
+    expect_match PATH= "$(<"$BATS_TEST_TMPDIR/inherited")"
+    expect_no_match '_PEM=|BEGIN' "$(<"$BATS_TEST_TMPDIR/inherited")"
+}
+
+@test "half a TLS pair, or one that is none, is refused with one line that names it" {
+    run docker run --rm -e TLS_CERT_PEM=nothing "local/cgi-nginx:$IMAGE_TAG"
+    expect_status 1
+    expect_equal 'entrypoint: TLS_CERT is set, TLS_KEY is not; set both or none' "$output"
+    run docker run --rm -e TLS_CERT_PEM=nothing -e TLS_KEY_PEM=nothing "local/cgi-nginx:$IMAGE_TAG"
+    expect_status 1
+    expect_equal 'entrypoint: TLS_CERT is "/run/app/tls/TLS_CERT_PEM"; it holds no certificate in PEM form' "$output"
+    run docker run --rm -e TLS_CERT_PEM=nothing -e TLS_CERT=/etc/passwd "local/cgi-nginx:$IMAGE_TAG"
+    expect_status 1
+    expect_equal 'entrypoint: TLS_CERT_PEM and TLS_CERT are both set; set one' "$output"
 }

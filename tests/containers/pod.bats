@@ -90,10 +90,10 @@ has_restarted() {
 }
 
 @test "it agrees with docker-compose.yml: images, ports, addresses, user, memory; what drains first outlives nobody" {
-    run python3 "$ROOT/tests/lib/pod.py" "$ROOT/kubernetes.yml" "$ROOT/docker-compose.yml"
+    run python3 "$ROOT/tests/lib/pod.py" "$ROOT"/{kubernetes,docker-compose,docker-compose.override}.yml
     expect_equal '' "$output"
     expect_status 0
     sed 's/containerPort: 8080/containerPort: 80/' "$ROOT/kubernetes.yml" >"$BATS_TEST_TMPDIR/other.yml"
-    run python3 "$ROOT/tests/lib/pod.py" "$BATS_TEST_TMPDIR/other.yml" "$ROOT/docker-compose.yml"
+    run python3 "$ROOT/tests/lib/pod.py" "$BATS_TEST_TMPDIR/other.yml" "$ROOT"/docker-compose{,.override}.yml
     expect_match 'nginx: the ports are \[80, 8443\], in docker-compose.yml \[8080, 8443\]' "$output"
 }

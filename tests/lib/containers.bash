@@ -36,7 +36,8 @@ make_base() {
 start_project() {
     local port
     port=$(python3 "$ROOT/tests/lib/http.py" free-port)
-    export COMPOSE_PROJECT_NAME=$1 COMPOSE_FILE=$ROOT/docker-compose.yml URL=http://127.0.0.1:$port
+    export COMPOSE_PROJECT_NAME=$1 URL=http://127.0.0.1:$port
+    export COMPOSE_FILE=$ROOT/docker-compose.yml:$ROOT/docker-compose.override.yml # what is read when it is not set
     export HTTP_PORT=127.0.0.1:$port HTTPS_PORT
     HTTPS_PORT=127.0.0.1:$(python3 "$ROOT/tests/lib/http.py" free-port)
     compose up -d "${@:2}"

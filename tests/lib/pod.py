@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""usage: pod.py kubernetes.yml docker-compose.yml
+"""usage: pod.py kubernetes.yml docker-compose.yml docker-compose.override.yml
 
-Say where the two differ in what both tell: images, ports, the services' addresses, user, read-only root, memory. And
+Say where the first differs from the others in what all tell: images, ports, the services' addresses, user, read-only root, memory. And
 check what only Kubernetes knows: that the Service and the autoscaler find the pod, and that nginx, which calls the others,
 is told to end before them. Nothing is printed, and the status is 0, when all agrees.
 """
@@ -97,6 +97,9 @@ def main():
         deployment, service, scaler = yaml.safe_load_all(file)
     with open(sys.argv[2], encoding="utf-8") as file:
         compose = yaml.safe_load(file)
+    with open(sys.argv[3], encoding="utf-8") as file:
+        for name, more in yaml.safe_load(file)["services"].items():
+            compose["services"][name].update(more)
     found = [*differences(deployment, compose), *faults(deployment, service, scaler)]
     for line in found:
         print(line)
