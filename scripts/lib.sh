@@ -51,6 +51,12 @@ packages_for() {
     containers) # where a Docker engine runs: the image that the others are built on, a registry
         printf '%s\n' 'mmdebstrap mmdebstrap' 'docker-registry docker-registry'
         ;;
+    deb)
+        printf '%s\n' 'debhelper dh' 'dpkg-dev dpkg-buildpackage'
+        ;;
+    host) # what tests/host checks with
+        printf '%s\n' 'lintian lintian' 'logrotate logrotate' 'man-db man' 'mandoc mandoc' 'systemd systemd-analyze'
+        ;;
     profile)
         printf '%s\n' 'python3 python3' 'spawn-fcgi spawn-fcgi' 'strace strace' 'valgrind valgrind'
         ;;
