@@ -40,8 +40,8 @@ host_answers() {
     [[ $(on_host curl -s --max-time 5 -d '{"message": "hello"}' http://127.0.0.1:8080/api) == '{"message":"olleh",'* ]]
 }
 
-# files_of_host : all paths but those of apt's and dpkg's own state, and of what is no disk
+# files_of_host : all paths but apt's and dpkg's own state, the copy that useradd keeps, and what is no disk
 files_of_host() {
     on_host find / -xdev \( -path /proc -o -path /sys -o -path /tmp -o -path /var/lib/dpkg -o -path /var/lib/apt -o \
-        -path /var/cache -o -path /var/log/apt -o -path /root \) -prune -o -print | sort
+        -path /var/cache -o -path /var/log/apt -o -path /root -o -path /etc/shadow- \) -prune -o -print | sort
 }
