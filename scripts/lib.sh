@@ -156,7 +156,7 @@ settings_clients() {
     : "${MAX_CLIENTS:=$((one < 8192 ? one : 8192))}"
     require_number MAX_CLIENTS 1 16000
     ((MAX_CLIENTS <= most)) ||
-        die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn)"
+        die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn; worker_connections, where nginx is the host's)"
     # shellcheck disable=SC2034 # for scripts/run
     WORKER_CONNECTIONS=$((2 * (MAX_CLIENTS < one ? MAX_CLIENTS : one) + 2 * KEPT_CONNECTIONS + 64))
 }

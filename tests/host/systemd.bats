@@ -41,7 +41,3 @@ setup() {
     run systemd-analyze security --no-pager --offline=true --threshold="$EXPOSURE" "$BATS_TEST_TMPDIR/cgi-app@.service"
     ((status != 0))
 }
-
-@test "both services' units are the same but for the name" {
-    expect_equal "$(sed 's/app/transform/g' "$units/cgi-app@.service")" "$(<"$units/cgi-transform@.service")"
-}
