@@ -210,6 +210,7 @@ is_logged() {
     expect_no_loss host_installs /packages/newer.deb
     expect_equal 99 "$(on_host dpkg-query -f '${Version}' -W cgi-message)"
     expect_no_match "^$before$" "$(on_host cat /run/cgi-message/app-1.pid)"
+    expect_equal 4 "$(on_host sh -c 'grep -l "^multiwatch" /proc/[0-9]*/comm | wc -l')" "supervisors"
 }
 
 @test "no systemd: purge stops it, takes all away that it ever wrote, and nginx goes on" {
