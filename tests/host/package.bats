@@ -191,7 +191,7 @@ is_logged() {
     is_logged before "$log.1"
 }
 
-@test "no systemd: without its user it does not start, and says so in one line" {
+@test "no systemd: without its user it does not start, and says so in one line; an upgrade does not start what was stopped" {
     need_plain_host
     on_host cgi-message stop
     on_host userdel cgi-message
@@ -199,6 +199,8 @@ is_logged() {
     expect_status 1
     expect_match '^cgi-message: there is no user cgi-message; make it: [^'$'\n'']*$' "$output"
     host_installs --reinstall /packages/first.deb
+    expect_equal '' "$(on_host ls -A /run/cgi-message)"
+    on_host cgi-message start
     on_host nginx -s reload
     wait_until 10 host_answers
 }
