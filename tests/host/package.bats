@@ -164,6 +164,24 @@ expect_no_loss() {
     expect_equal 4 "$(on_host sh -c 'ls /run/cgi-message/*.pid | wc -l')"
 }
 
+# files_made : of configure, with their sums
+files_made() {
+    on_host sh -c 'find /var/lib/cgi-message -type f -exec sha256sum {} + | sort'
+}
+
+@test "no systemd: a configure that cannot write all it must (a full disk) leaves what was there" {
+    need_plain_host
+    local before
+    before=$(files_made)
+    set_setting 'UPSTREAM_TIMEOUT=7'
+    run on_host sh -c 'ulimit -f 2; cgi-message configure' # no file over 1 KiB
+    ((status != 0))
+    expect_equal "$before" "$(files_made)"
+    on_host cgi-message configure
+    [[ $(files_made) != "$before" ]]
+    set_setting
+}
+
 @test "no systemd: another number of instances, with no call lost" {
     need_plain_host
     set_setting 'APP_INSTANCES=3'
