@@ -1,6 +1,7 @@
 # How the programs are built, and the sentences that a developer says: `make help` lists them.
 # Override on the command line or in the environment: CC, CFLAGS, LDFLAGS, CPPFLAGS, BUILD (where to), NGINX_SOURCE,
-# WERROR=-Werror (as CI does), SANITIZE=address,undefined or thread.
+# WERROR=-Werror (as CI does), SANITIZE=address,undefined or thread; and where `make install` puts it: DESTDIR, PREFIX,
+# SYSCONFDIR, UNITDIR, MODULEDIR.
 
 BUILD    ?= build
 CFLAGS   ?= -O2 -g
@@ -9,6 +10,11 @@ LDFLAGS  ?=
 WERROR   ?=
 SANITIZE ?=
 NGINX_SOURCE ?= /usr/share/nginx/src
+DESTDIR    ?=
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+MODULEDIR  ?= $(PREFIX)/lib/nginx/modules
 
 # The same name for the same file, however it was given: the dependency files hold it.
 override BUILD := $(abspath $(BUILD))
@@ -32,7 +38,8 @@ objects   := $(common) $(app) $(transform) $(tests)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 
-.PHONY: build test-programs run stop status test bench profile lint format asan tsan clean help
+.PHONY: build test-programs run stop status test bench profile lint format asan tsan install uninstall deb \
+        clean help
 
 build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(BUILD)/ngx_http_compose_module.so  ## compile all (the default)
 
@@ -68,11 +75,24 @@ asan:    ## the tests against a build with AddressSanitizer and UndefinedBehavio
 tsan:    ## the tests against a build with ThreadSanitizer
 	SANITIZE=thread ./scripts/test
 
+# host/files has the list of what goes where.
+where := BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' UNITDIR='$(UNITDIR)' \
+         MODULEDIR='$(MODULEDIR)'
+
+install: build ## put it all under PREFIX (/usr/local) and SYSCONFDIR (/etc) of this host, or of DESTDIR
+	$(where) ./host/install install
+
+uninstall: ## take it away again, with what it wrote
+	$(where) ./host/install uninstall
+
+deb:     ## build the Debian package, into BUILD/deb
+	./scripts/deb '$(BUILD)/deb'
+
 clean:   ## delete all builds
 	rm -rf -- $(BUILD)
 
 help:    ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 $(BUILD)/cgi-app: $(app) $(common)
 $(BUILD)/cgi-transform: $(transform) $(common)

@@ -60,6 +60,12 @@ packages_for() {
     ecs-test) # Debian's aws, whatever else bears that name; what makes tests/ecs/requirements.txt a folder of programs
         printf '%s\n' 'awscli /usr/bin/aws' 'jq jq' 'python3-venv /usr/share/doc/python3-venv'
         ;;
+    deb)
+        printf '%s\n' 'debhelper dh' 'dpkg-dev dpkg-buildpackage'
+        ;;
+    host) # what tests/host checks with
+        printf '%s\n' 'lintian lintian' 'logrotate logrotate' 'man-db man' 'mandoc mandoc' 'systemd systemd-analyze'
+        ;;
     profile)
         printf '%s\n' 'python3 python3' 'spawn-fcgi spawn-fcgi' 'strace strace' 'valgrind valgrind'
         ;;
@@ -180,7 +186,7 @@ settings_clients() {
     : "${MAX_CLIENTS:=$((one < 8192 ? one : 8192))}"
     require_number MAX_CLIENTS 1 16000
     ((MAX_CLIENTS <= most)) ||
-        die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn)"
+        die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn; worker_connections, where nginx is the host's)"
     # shellcheck disable=SC2034 # for scripts/run
     WORKER_CONNECTIONS=$((2 * (MAX_CLIENTS < one ? MAX_CLIENTS : one) + 2 * KEPT_CONNECTIONS + 64))
 }

@@ -43,7 +43,9 @@ render_nginx() {
     while IFS= read -r file; do
         mkdir -p -- "$RUN_DIR/nginx/${file%/*}"
         names=$(grep -oE '\$\{[A-Z_]+\}' "$ROOT/nginx/$file" | sort -u) || true
-        envsubst "${names:- }" <"$ROOT/nginx/$file" >"$RUN_DIR/nginx/$file"
+        # nginx looks for a relative include beside its main file, which on a host with other sites is not ours.
+        envsubst "${names:- }" <"$ROOT/nginx/$file" |
+            sed -E "s#^( *include +)([a-z])#\\1$RUN_DIR/nginx/\\2#" >"$RUN_DIR/nginx/$file"
     done < <(cd "$ROOT/nginx" && find . -name '*.conf')
 }
 

@@ -69,7 +69,7 @@ EOF
 to_peer() {
     {
         say 'location / {'
-        say '    limit_conn clients 16000;'
+        say '    limit_conn cgi-clients 16000;'
         cat
         say '}'
     } >"$PEER_DIR/nginx/assembly.conf"

@@ -57,6 +57,8 @@ transform_server() {
 server {
     listen unix:$PEER_DIR/transform.sock backlog=4096;
     access_log off;
+    sendfile   on;
+    include    limits.conf;
     location / {
         $(php_location transform)
     }

@@ -41,6 +41,8 @@ assembly_server() {
 server {
     listen     unix:$PEER_DIR/assembly.sock backlog=4096;
     access_log off;
+    sendfile   on;
+    include    limits.conf;
     keepalive_requests 1000000000;
     include    snippets/fastcgi.conf;
     error_page 500 502 503 504 /failed;

@@ -1,0 +1,112 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2154 # bats' `run` sets what it sets
+# make install and make uninstall, into folders of a test.
+
+bats_require_minimum_version 1.5.0
+load ../lib/helpers
+load ../lib/host
+
+setup() {
+    need_usual_build
+    dir=$BATS_TEST_TMPDIR/d
+}
+
+
+files_in() {
+    (cd "$1" && find . | sort)
+}
+
+@test "install puts everything where DESTDIR, PREFIX, SYSCONFDIR, UNITDIR and MODULEDIR say, with no name left to fill in" {
+    make_install install DESTDIR="$dir" PREFIX=/opt/x SYSCONFDIR=/conf UNITDIR=/units MODULEDIR=/mods
+    local file
+    for file in opt/x/sbin/cgi-{app,transform,message} opt/x/share/man/man8/cgi-{app,transform,message}.8 \
+        opt/x/share/cgi-message/nginx/site.conf conf/default/cgi-message conf/logrotate.d/cgi-message \
+        conf/nginx/sites-available/cgi-message conf/nginx/modules-enabled/50-mod-http-compose.conf \
+        mods/ngx_http_compose_module.so units/cgi-{app@.service,transform@.service,message.target} \
+        opt/x/lib/sysusers.d/cgi-message.conf; do
+        [[ -e $dir/$file || -L $dir/$file ]] || { echo "missing: $file" >&2; return 1; }
+    done
+    expect_equal /opt/x/share/nginx/modules-available/mod-http-compose.conf \
+        "$(readlink "$dir/conf/nginx/modules-enabled/50-mod-http-compose.conf")"
+    expect_equal 'load_module /mods/ngx_http_compose_module.so;' "$(<"$dir/opt/x/share/nginx/modules-available/mod-http-compose.conf")"
+    expect_match 'EnvironmentFile=-/conf/default/cgi-message' "$(<"$dir/units/cgi-app@.service")"
+    run grep -rIE '@[A-Z]+@|/usr/local' "$dir"
+    expect_status 1
+    "$dir/opt/x/sbin/cgi-transform" -t
+}
+
+@test "without a word, it goes to /usr/local, /etc, and their systemd and nginx" {
+    make_install install DESTDIR="$dir"
+    [[ -x $dir/usr/local/sbin/cgi-message && -e $dir/usr/local/lib/systemd/system/cgi-app@.service ]]
+    expect_match 'load_module /usr/local/lib/nginx/modules/' "$(<"$dir/usr/local/share/nginx/modules-available/mod-http-compose.conf")"
+}
+
+@test "nginx's files are those of scripts/run: each that it has, but nginx.conf, is installed as it stands" {
+    make_install install DESTDIR="$dir" PREFIX=/usr
+    run diff -r "$ROOT/nginx" "$dir/usr/share/cgi-message/nginx"
+    expect_equal 'Dockerfile compose entrypoint nginx.conf' \
+        "$(sed -nE "s#^Only in $ROOT/nginx: ##p" <<<"$output" | LC_ALL=C sort | xargs)" "$output"
+    expect_no_match 'diff|Only in [^:]*share' "$output"
+}
+
+@test "a second install keeps the operator's settings" {
+    make_install install DESTDIR="$dir"
+    echo THREADS=7 >"$dir/etc/default/cgi-message"
+    make_install install DESTDIR="$dir"
+    expect_equal THREADS=7 "$(<"$dir/etc/default/cgi-message")"
+}
+
+@test "uninstall leaves what was there before, and nothing else" {
+    mkdir -p "$dir"/{usr/local/sbin,etc/nginx/sites-enabled,var/log/nginx,var/lib,run}
+    touch "$dir"/{usr/local/sbin/other,etc/nginx/nginx.conf,var/log/nginx/access.log}
+    local before
+    before=$(files_in "$dir")
+    make_install install DESTDIR="$dir"
+    make_install install DESTDIR="$dir"
+    ln -s ../sites-available/cgi-message "$dir/etc/nginx/sites-enabled/cgi-message"
+    mkdir -p "$dir"/var/{lib,log}/cgi-message "$dir/run/cgi-message/app-1" # what cgi-message makes
+    touch "$dir/var/lib/cgi-message/made"
+    make_install uninstall DESTDIR="$dir"
+    expect_equal "$before" "$(files_in "$dir")"
+    make_install uninstall DESTDIR="$dir"
+}
+
+@test "what cannot be installed ends with a failure that names it" {
+    mkdir -p "$dir/usr"
+    touch "$dir/usr/local"
+    run make_install install DESTDIR="$dir"
+    ((status != 0))
+    expect_match "$dir/usr/local" "$output"
+}
+
+@test "man pages: no complaint of mandoc or man" {
+    make_install install DESTDIR="$dir"
+    local page said
+    for page in "$dir"/usr/local/share/man/man8/*.8; do
+        # The pages that a page names need not be installed where it is checked.
+        said=$(mandoc -T lint "$page" | grep -v 'referenced manual not found') || true
+        expect_equal '' "$said" "mandoc on ${page##*/}"
+        said=$(man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)
+        expect_equal '' "$said" "man on ${page##*/}"
+    done
+}
+
+@test "the logrotate file is taken as it is" {
+    make_install install DESTDIR="$dir"
+    run logrotate -d "$dir/etc/logrotate.d/cgi-message"
+    expect_status 0
+    expect_no_match 'error:' "$output"
+}
+
+@test "each setting that scripts/run knows is in the settings file, with its default, which is the true one" {
+    local name
+    for name in BIND HTTP_PORT HTTPS_PORT TLS_CERT TLS_KEY APP_INSTANCES TRANSFORM_INSTANCES THREADS MAX_BODY_BYTES MAX_CLIENTS \
+        UPSTREAM_TIMEOUT LOG_LEVEL; do
+        grep -q "^#$name=" "$ROOT/host/settings" || { echo "not there: $name" >&2; return 1; }
+    done
+    # What lib.sh fills in for what is not set.
+    while IFS='=' read -r name value; do
+        expect_equal "$value" "$(bash -c 'source "$1"; settings_load; echo "${!2}"' x "$ROOT/scripts/lib.sh" "$name")" "$name"
+    done < <(sed -nE 's/^#((BIND|HTTPS?_PORT|[A-Z]+_INSTANCES|MAX_BODY_BYTES|UPSTREAM_TIMEOUT)=.+)/\1/p' "$ROOT/host/settings")
+}

@@ -1,0 +1,384 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031,SC2154,SC2016 # each test is a subshell; bats' `run` sets what it sets; $ is for the host
+# The Debian package: built, checked by lintian, and installed on two hosts that have an nginx: one without systemd, and one
+# that a real systemd has booted. The tests of a host build on each other; its last one purges the package.
+
+bats_require_minimum_version 1.5.0
+load ../lib/helpers
+load ../lib/containers
+load ../lib/host
+
+setup_file() {
+    [[ -z ${SANITIZE:-} ]] || return 0
+    export TMP=$BATS_FILE_TMPDIR TAG=host-test-$$
+    files_of_checkout >"$TMP/before"
+    make -s -C "$ROOT" deb BUILD="$TMP" 3>&-
+    files_of_checkout >"$TMP/after"
+    mkdir "$TMP/context"
+    cp "$TMP"/deb/cgi-message_*.deb "$TMP/context/first.deb"
+    newer_package
+    ! why_no_containers >/dev/null || return 0
+    make_base
+    start_plain_host
+    start_systemd_host
+}
+
+teardown_file() {
+    [[ -z ${SANITIZE:-} ]] && ! why_no_containers >/dev/null || return 0
+    HOST=$TAG-plain end_host
+    HOST=$TAG-systemd end_host
+    docker image rm -f "$TAG" >/dev/null
+}
+
+setup() {
+    need_usual_build
+}
+
+files_of_checkout() {
+    find "$ROOT" -path "$ROOT/build" -prune -o -path "$ROOT/.git" -prune -o -print | sort
+}
+
+# newer_package : the same, as version 99
+newer_package() {
+    dpkg-deb -R "$TMP/context/first.deb" "$TMP/tree"
+    sed -i 's/^Version: .*/Version: 99/' "$TMP/tree/DEBIAN/control"
+    dpkg-deb --root-owner-group -b "$TMP/tree" "$TMP/context/newer.deb" >/dev/null
+}
+
+# start_plain_host : with an nginx that serves its default site
+start_plain_host() {
+    local HOST BATS_TEST_TMPDIR=$TMP
+    start_host "$TAG-plain" --init -v "$TMP/context:/packages:ro" "$CONTAINER_BASE" sleep infinity
+    on_host apt-get update -qq
+    host_installs nginx curl logrotate systemd-standalone-sysusers
+    on_host service nginx start >/dev/null
+    files_of_host >"$TMP/host.before"
+    host_installs /packages/first.deb
+}
+
+# start_systemd_host : with what systemd wants of a container, and no more; SYS_PTRACE: else it cannot set up PrivateUsers=
+# beside ProtectProc=.
+start_systemd_host() {
+    local HOST BATS_TEST_TMPDIR=$TMP
+    docker build -q -t "$TAG" -f - "$TMP/context" >"$TMP/image.log" 2>&1 3>&- <<DOCKERFILE
+FROM $CONTAINER_BASE
+RUN apt-get update && apt-get install -y --no-install-recommends curl nginx systemd systemd-sysv wrk
+DOCKERFILE
+    start_host "$TAG-systemd" --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_NICE --cap-add SYS_PTRACE \
+        --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp -v /sys/fs/cgroup:/sys/fs/cgroup \
+        -v "$TMP/context:/packages:ro" -v "$ROOT/tests/lib:/tests:ro" "$TAG" /sbin/init
+    wait_until 30 has_booted || true # need_systemd_host says so
+}
+
+# has_booted : also when a unit has failed
+has_booted() {
+    [[ $(on_host systemctl is-system-running 2>&1) == @(running|degraded) ]]
+}
+
+need_plain_host() {
+    need_containers
+    HOST=$TAG-plain
+}
+
+need_systemd_host() {
+    need_containers
+    HOST=$TAG-systemd
+    has_booted || skip "systemd does not boot in a container here"
+}
+
+# set_setting LINE : the only one in the host's settings; without LINE, none
+set_setting() {
+    on_host sh -c 'sed -i "/^[^#]/d" /etc/default/cgi-message && printf "%s\n" "$1" >>/etc/default/cgi-message' sh "${1:-}"
+}
+
+# expect_no_loss COMMAND... : on the host, while calls are made one after the other: each is answered
+expect_no_loss() {
+    on_host rm -f /tmp/stop
+    on_host sh -c 'until [ -e /tmp/stop ]; do
+        curl -s -o /dev/null -w "%{http_code}\n" --max-time 9 -d "{\"message\": \"x\"}" http://127.0.0.1:8080/api; done' \
+        >"$BATS_TEST_TMPDIR/codes" &
+    wait_until 10 test -s "$BATS_TEST_TMPDIR/codes"
+    "$@"
+    host_answers
+    on_host touch /tmp/stop
+    wait $!
+    expect_equal 200 "$(sort -u "$BATS_TEST_TMPDIR/codes")" "statuses"
+}
+
+# ---- the package ----
+
+@test "make deb: a package, and nothing else, comes of it" {
+    expect_equal "$(<"$TMP/before")" "$(<"$TMP/after")"
+    expect_equal cgi-message "$(dpkg-deb -f "$TMP/context/first.deb" Package)"
+}
+
+# lintian leaves files in TMPDIR.
+@test "lintian reports no error and no warning, of source and package" {
+    run env TMPDIR="$BATS_TEST_TMPDIR" lintian --allow-root --fail-on error,warning "$TMP"/deb/cgi-message_*.changes
+    expect_equal '' "$output"
+    expect_status 0
+}
+
+# ---- a host without systemd ----
+
+@test "no systemd: installed beside a running nginx, the site turned on, started: /api answers, the other site too" {
+    need_plain_host
+    on_host ln -s ../sites-available/cgi-message /etc/nginx/sites-enabled/
+    on_host nginx -t -q
+    on_host cgi-message start
+    on_host nginx -s reload
+    wait_until 10 host_answers
+    on_host curl -sk -d '{"message": "hello"}' https://127.0.0.1:8443/api | grep olleh
+    on_host curl -s http://127.0.0.1/ | grep 'Welcome to nginx'
+}
+
+@test "no systemd: the services run as their own user, and nobody else but nginx's reaches them" {
+    need_plain_host
+    expect_equal 'cgi-message 660' "$(on_host stat -c '%U %a' /run/cgi-message/app-1/socket)"
+    expect_equal 'cgi-message 750' "$(on_host stat -c '%U %a' /run/cgi-message/app-1)"
+    local pid
+    pid=$(on_host cat /run/cgi-message/app-1.pid)
+    expect_equal "$(on_host id -u cgi-message)" "$(on_host stat -c %u "/proc/$pid")"
+    run on_host setpriv --reuid nobody --clear-groups ls /run/cgi-message/app-1
+    expect_match 'Permission denied' "$output"
+}
+
+@test "no systemd: a bad setting is refused with one line, and what ran goes on" {
+    need_plain_host
+    set_setting 'THREADS=none'
+    run on_host cgi-message restart
+    expect_status 1
+    expect_match '^cgi-app: THREADS is "none"[^'$'\n'']*$' "$output"
+    set_setting 'BIND=192.0.2.1'
+    run on_host cgi-message configure
+    expect_status 1
+    expect_match '^cgi-message: nginx refuses its configuration, so what was there is there again: [^'$'\n'']*$' "$output"
+    on_host nginx -t -q
+    set_setting 'MAX_CLIENTS=5000' # Debian's nginx.conf has 768 worker_connections
+    run on_host cgi-message configure
+    expect_status 1
+    expect_match '^cgi-message: MAX_CLIENTS is "5000"; set it to at most [^'$'\n'']*worker_connections[^'$'\n'']*$' "$output"
+    set_setting
+    host_answers
+    expect_equal 4 "$(on_host sh -c 'ls /run/cgi-message/*.pid | wc -l')"
+}
+
+# files_made : of configure, with their sums
+files_made() {
+    on_host sh -c 'find /var/lib/cgi-message -type f -exec sha256sum {} + | sort'
+}
+
+@test "no systemd: a configure that cannot write all it must (a full disk) leaves what was there" {
+    need_plain_host
+    local before
+    before=$(files_made)
+    set_setting 'UPSTREAM_TIMEOUT=7'
+    run on_host sh -c 'ulimit -f 2; cgi-message configure' # no file over 1 KiB
+    ((status != 0))
+    expect_equal "$before" "$(files_made)"
+    on_host cgi-message configure
+    [[ $(files_made) != "$before" ]]
+    set_setting
+}
+
+@test "no systemd: another number of instances, with no call lost" {
+    need_plain_host
+    set_setting 'APP_INSTANCES=3'
+    expect_no_loss on_host sh -c 'cgi-message configure && cgi-message restart && nginx -s reload 2>/dev/null'
+    on_host test -S /run/cgi-message/app-3/socket
+    set_setting
+    expect_no_loss on_host sh -c 'cgi-message configure && nginx -s reload 2>/dev/null && cgi-message restart'
+    run on_host ls /run/cgi-message/app-3
+    ((status != 0))
+}
+
+# is_logged ID FILE
+is_logged() {
+    on_host grep -q "\"request_id\":\"$1\"" "$2"
+}
+
+@test "no systemd: logrotate has nginx go on in a new access log" {
+    need_plain_host
+    local log=/var/log/cgi-message/access.log
+    on_host curl -s -o /dev/null -H 'X-Request-ID: before' http://127.0.0.1:8080/
+    wait_until 10 is_logged before "$log"
+    on_host logrotate -s /tmp/rotated -f /etc/logrotate.d/cgi-message
+    on_host curl -s -o /dev/null -H 'X-Request-ID: after' http://127.0.0.1:8080/
+    wait_until 10 is_logged after "$log"
+    is_logged before "$log.1"
+}
+
+@test "no systemd: without its user it does not start, and says so in one line; an upgrade does not start what was stopped" {
+    need_plain_host
+    on_host cgi-message stop
+    on_host userdel cgi-message
+    run on_host cgi-message start
+    expect_status 1
+    expect_match '^cgi-message: there is no user cgi-message; make it: [^'$'\n'']*$' "$output"
+    host_installs --reinstall /packages/first.deb
+    expect_equal '' "$(on_host ls -A /run/cgi-message)"
+    on_host cgi-message start
+    on_host nginx -s reload
+    wait_until 10 host_answers
+}
+
+@test "no systemd: an upgrade restarts each instance and loses no call" {
+    need_plain_host
+    local before
+    before=$(on_host cat /run/cgi-message/app-1.pid)
+    expect_no_loss host_installs /packages/newer.deb
+    expect_equal 99 "$(on_host dpkg-query -f '${Version}' -W cgi-message)"
+    expect_no_match "^$before$" "$(on_host cat /run/cgi-message/app-1.pid)"
+    expect_equal 4 "$(on_host sh -c 'grep -l "^multiwatch" /proc/[0-9]*/comm | wc -l')" "supervisors"
+}
+
+@test "no systemd: purge stops it, takes all away that it ever wrote, and nginx goes on" {
+    need_plain_host
+    on_host apt-get purge -y --autoremove cgi-message >"$BATS_TEST_TMPDIR/apt" 2>&1
+    run diff "$TMP/host.before" <(files_of_host)
+    expect_equal '' "$output" "files before and after"
+    run on_host getent passwd cgi-message
+    expect_status 2
+    run on_host getent group cgi-message
+    expect_status 2
+    expect_equal '' "$(on_host sh -c 'grep -lE "^(cgi-|multiwatch)" /proc/[0-9]*/comm' || true)"
+    on_host nginx -t -q
+    on_host curl -s http://127.0.0.1/ | grep 'Welcome to nginx'
+}
+
+# ---- a host that systemd has booted ----
+
+# unit_pid UNIT : of the worker under its multiwatch
+unit_pid() {
+    on_host sh -c 'read -r pid _ <"/proc/$(systemctl show -p MainPID --value "$1")/task/$(systemctl show -p MainPID --value "$1")/children"
+        echo "$pid"' sh "$1"
+}
+
+# expect_units_run : all of them, and nothing on the host has failed
+expect_units_run() {
+    local unit
+    for unit in cgi-app@1 cgi-app@2 cgi-transform@1 cgi-transform@2 cgi-message.target; do
+        expect_equal active "$(on_host systemctl is-active "$unit")" "$unit"
+    done
+    expect_equal '' "$(on_host systemctl list-units --failed --plain --no-legend)"
+}
+
+@test "systemd: installed, all instances run; with the site turned on, /api answers" {
+    need_systemd_host
+    host_installs /packages/first.deb
+    expect_units_run
+    on_host ln -s ../sites-available/cgi-message /etc/nginx/sites-enabled/
+    on_host systemctl reload nginx
+    wait_until 10 host_answers
+}
+
+@test "systemd: after a reboot, too" {
+    need_systemd_host
+    docker restart -t 0 "$HOST" >/dev/null 3>&-
+    wait_until 30 has_booted
+    wait_until 10 host_answers
+    expect_units_run
+}
+
+@test "systemd: a worker has no capability, no way to new ones, a filter of system calls, a network and users of its own" {
+    need_systemd_host
+    local pid status name
+    for name in cgi-app@1 cgi-transform@2; do
+        pid=$(unit_pid "$name")
+        expect_equal "${name%@*}" "$(on_host cat "/proc/$pid/comm")"
+        status=$(on_host cat "/proc/$pid/status")
+        expect_match $'NoNewPrivs:\t1\nSeccomp:\t2' "$status"
+        for set in Prm Eff Bnd Amb; do expect_match "Cap$set:"$'\t'"0+"$'\n' "$status"; done
+        for set in net user ipc mnt; do
+            [[ $(on_host readlink "/proc/1/ns/$set") != "$(on_host readlink "/proc/$pid/ns/$set")" ]]
+        done
+        expect_equal "$(on_host id -u cgi-message)" "$(on_host stat -c %u "/proc/$pid")"
+    done
+}
+
+@test "systemd: a worker sees nothing that it could write to but its own folder and a /tmp of its own" {
+    need_systemd_host
+    run on_host nsenter -m -t "$(unit_pid cgi-app@1)" sh -c 'touch /usr/x; touch /etc/x; touch /var/x; touch /run/x'
+    expect_equal 4 "$(grep -c 'Read-only file system' <<<"$output")" "$output"
+    on_host nsenter -m -t "$(unit_pid cgi-app@1)" sh -c 'touch /run/cgi-message/app-1/x && rm /run/cgi-message/app-1/x'
+}
+
+@test "systemd: nothing that a service does is refused by its sandbox: no warning, and it runs as SCHED_BATCH" {
+    need_systemd_host
+    local lines policies
+    on_host curl -s -o /dev/null --data-binary @/usr/bin/bash http://127.0.0.1:8080/api
+    lines=$(on_host journalctl -b --no-pager -o cat -u 'cgi-*' | grep '^{')
+    expect_match '"message":"serving with' "$lines"
+    expect_no_match '"level":"(warning|error)"' "$lines"
+    policies=$(on_host sh -c 'for t in /proc/$0/task/*; do cut -d" " -f41 $t/stat; done' "$(unit_pid cgi-app@1)" | sort)
+    expect_equal $'0\n3' "$policies" "of the dispatcher's thread, and the worker's"
+}
+
+@test "systemd: each unit restarted in turn under 32 clients: no request fails, and none is the same process" {
+    need_systemd_host
+    local before
+    before=$(on_host systemctl show -p MainPID 'cgi-*.service')
+    on_host wrk -t 1 -c 32 -d 4s --timeout 30s -s /tests/post.lua http://127.0.0.1:8080/api >"$BATS_TEST_TMPDIR/wrk" &
+    on_host cgi-message restart
+    wait $!
+    expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")"
+    expect_no_match 'Non-2xx|wrong|Socket errors' "$(<"$BATS_TEST_TMPDIR/wrk")"
+    expect_equal '' "$(comm -12 <(grep '=[1-9]' <<<"$before" | sort) <(on_host systemctl show -p MainPID 'cgi-*.service' | sort))"
+}
+
+# is_replaced UNIT OLD-PID
+is_replaced() {
+    local now
+    now=$(unit_pid "$1") && [[ -n $now && $now != "$2" ]]
+}
+
+@test "systemd: a worker that dies is replaced under the same unit, socket and supervisor" {
+    need_systemd_host
+    local before main
+    before=$(unit_pid cgi-transform@1) main=$(on_host systemctl show -p MainPID cgi-transform@1)
+    on_host sh -c 'kill -KILL "$0"' "$before"
+    wait_until 10 is_replaced cgi-transform@1 "$before"
+    expect_equal "$main" "$(on_host systemctl show -p MainPID cgi-transform@1)"
+    host_answers
+}
+
+@test "systemd: a bad setting fails the one unit that is restarted, with a line in the journal; the others go on" {
+    need_systemd_host
+    set_setting 'LOG_LEVEL=loud'
+    run on_host systemctl restart cgi-app@1
+    ((status != 0))
+    expect_match 'LOG_LEVEL is "loud"' "$(on_host journalctl -b --no-pager -o cat -u cgi-app@1 | tail -n 50)"
+    host_answers
+    set_setting
+    on_host systemctl reset-failed cgi-app@1
+    on_host systemctl start cgi-app@1
+}
+
+@test "systemd: an upgrade restarts each instance and loses no call" {
+    need_systemd_host
+    local before
+    before=$(unit_pid cgi-app@1)
+    expect_no_loss host_installs /packages/newer.deb
+    expect_no_match "^$before$" "$(unit_pid cgi-app@1)"
+}
+
+@test "systemd: stop ends all, start brings all back" {
+    need_systemd_host
+    on_host cgi-message stop
+    expect_equal inactive "$(on_host systemctl is-active cgi-app@1 || true)"
+    on_host cgi-message start
+    wait_until 10 host_answers
+}
+
+@test "systemd: purge leaves no unit, no process and no user, and nginx goes on" {
+    need_systemd_host
+    on_host apt-get purge -y --autoremove cgi-message >"$BATS_TEST_TMPDIR/apt" 2>&1
+    expect_equal '' "$(on_host systemctl list-units --all --plain --no-legend 'cgi-*')"
+    expect_equal '' "$(on_host sh -c 'find / /run -xdev \( -name "cgi-*" -o -name "*compose*" \) -not -path "/var/lib/dpkg/*"')"
+    run on_host getent passwd cgi-message
+    expect_status 2
+    expect_equal active "$(on_host systemctl is-active nginx)"
+    on_host nginx -t -q
+}
