@@ -101,9 +101,9 @@ show_events() {
 # stable, failed, gone (ECS has taken it back), or none of these yet. Where no task is wanted, none is all there is to wait for.
 VERDICT="$PRIMARY"' as $primary
     | if $count == "0" then if .desiredCount == 0 and .runningCount == 0 then "stable" else "waiting" end
+      elif any(.deployments[]; .taskDefinition == $revision and .rolloutState == "FAILED") then "failed"
       elif $primary.taskDefinition != $revision
       then if $seen == "1" or any(.deployments[]; .taskDefinition == $revision) then "gone" else "unseen" end
-      elif $primary.rolloutState == "FAILED" then "failed"
       elif $primary.rolloutState == "COMPLETED" and .runningCount == .desiredCount then "stable"
       else "waiting" end'
 
@@ -140,10 +140,10 @@ tell_why() {
         | unique[] | "  " + .' <<<"$answer" >&2
 }
 
-# update SERVICE REVISION [COUNT]
+# update SERVICE REVISION [COUNT [OPTION]]
 update() {
     must ecs update-service --cluster "${OUT[Cluster]}" --service "$1" --task-definition "$2" \
-        ${3:+--desired-count "$3"}
+        ${3:+--desired-count "$3"} ${4:+"$4"}
 }
 
 # set_count SERVICE COUNT
@@ -163,6 +163,8 @@ roll_out() {
     skip_events
     before=$(jq -r "$BEFORE" <<<"$service")
     count=$(wanted_count)
+    # From 0 up would be no deployment for ECS if the revision is the same, and have no circuit breaker.
+    if ((count == 0)); then set -- "$1" "$2" "${3:-}" --force-new-deployment; fi
     update "$@"
     ! watch_deployment "$1" "$2" || return 0
     outcome="$(short "$2") did not get stable ($reason)"

@@ -109,12 +109,12 @@ def fail(backend, service, now, fate):
 
 
 def update_service(backend, properties):
-    wanted = properties.get("task_definition")
+    wanted, force = properties.get("task_definition"), properties.get("force_new_deployment")
     service = moto_update_service(backend, properties)
     service.running_count, service.pending_count = service.desired_count, 0
     primary = service.deployments[0]
-    if wanted and wanted != primary["taskDefinition"]:
-        replace(service, wanted)
+    if force or wanted and wanted != primary["taskDefinition"]:
+        replace(service, wanted or primary["taskDefinition"])
     elif primary["desiredCount"] != service.desired_count:  # the same deployment, with more tasks or fewer
         primary.update(desiredCount=service.desired_count, runningCount=service.desired_count, pendingCount=0)
     return service
