@@ -59,9 +59,10 @@ is_healthy() {
     expect_match "cgi-nginx:$IMAGE_TAG  [0-9.]+MB" "$("$ROOT/scripts/images" list)"
 }
 
-@test "the root is read-only, and no image holds a compiler" {
+@test "the root is read-only, no program gains privileges, and no image holds a compiler" {
     local service
     for service in app transform nginx; do
+        docker exec "$(container "$service")" grep -q $'^NoNewPrivs:\t1$' /proc/1/status
         run docker exec "$(container "$service")" touch /usr/new
         expect_match 'Read-only file system' "$output"
         run ! docker exec "$(container "$service")" sh -c 'command -v cc || command -v gcc || command -v make'
