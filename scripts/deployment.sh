@@ -1,7 +1,8 @@
 # What scripts/ecs knows of ECS: revisions of the task definition, deployments and how they end, canaries.
 # Sourced, never run, after aws.sh; the stack is loaded.
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # answer, missing, stack: set by aws.sh
+# shellcheck disable=SC2016 # what begins with $ in single quotes is jq's
+# shellcheck disable=SC2034,SC2154 # set by aws.sh, or for scripts/ecs
 
 PRIMARY='(.deployments[] | select(.status == "PRIMARY"))' # the deployment that a service is on, or comes to
 
