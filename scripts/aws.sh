@@ -1,6 +1,7 @@
 # What scripts/ecs knows of AWS: one call and what went wrong, the stack, its repositories.
-# Sourced, never run, after lib.sh. STACK and AWS_REGION are set.
+# Sourced, never run, after lib.sh. STACK, AWS_REGION and $said, a file, are set.
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153,SC2154 # set there, or for there
 
 SERVICES=(app transform nginx)
 

@@ -1,7 +1,8 @@
 # What scripts/ecs knows of ECS: revisions of the task definition, deployments and how they end, canaries.
 # Sourced, never run, after aws.sh; the stack is loaded.
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # answer, registry, missing: set by aws.sh
+# shellcheck disable=SC2016 # what begins with $ in single quotes is jq's
+# shellcheck disable=SC2034,SC2154 # set by aws.sh, or for scripts/ecs
 
 PRIMARY='(.deployments[] | select(.status == "PRIMARY"))' # the deployment that a service is on, or comes to
 
@@ -32,21 +33,31 @@ short() {
     say "${1##*/}"
 }
 
-# load_tag REVISION : of its images, in $tag
-load_tag() {
-    must ecs describe-task-definition --task-definition "$1"
-    tag=$(jq -r '.taskDefinition.containerDefinitions[0].image | split(":") | last' <<<"$answer")
+# load_revision REVISION : what ECS has of it, in $definition
+load_revision() {
+    must ecs describe-task-definition --task-definition "$1" --include TAGS
+    definition=$answer
 }
 
-# list_revisions : the ARNs of all that are not discarded, the newest first, in revisions
+# tag : of the images of the revision loaded
+tag() {
+    jq -r '.taskDefinition.containerDefinitions[0].image | split(":") | last' <<<"$definition"
+}
+
+# A revision that did not get stable, or that was left, is marked: none to go back to. It stays registered, since the stack
+# may know it.
+discard() {
+    must ecs tag-resource --resource-arn "$1" --tags key=discarded,value=yes
+}
+
+is_discarded() {
+    jq -e '.tags // [] | any(.key == "discarded")' <<<"$definition" >/dev/null
+}
+
+# list_revisions : the ARNs of all, the newest first, in revisions
 list_revisions() {
     must ecs list-task-definitions --family-prefix "$STACK" --status ACTIVE
     mapfile -t revisions < <(jq -r '.taskDefinitionArns | sort_by(split(":") | last | tonumber) | reverse[]' <<<"$answer")
-}
-
-# A revision that did not get stable, or that was left, is not there to be gone back to.
-deregister() {
-    must ecs deregister-task-definition --task-definition "$1"
 }
 
 refuse_uncommitted() {
@@ -60,16 +71,15 @@ WRITABLE='.taskDefinition | del(.taskDefinitionArn, .revision, .status, .require
 
 # make_revision : the one in use with the images of IMAGE_TAG, in $revision; the newest, where that is it already
 make_revision() {
-    registry=$(parameter ImageRegistry)
-    must ecs describe-task-definition --task-definition "$(in_use)"
-    jq -S --arg registry "$registry" --arg tag "$IMAGE_TAG" "$WRITABLE"' | .containerDefinitions |= map(
+    load_revision "$(in_use)"
+    jq -S --arg registry "$(parameter ImageRegistry)" --arg tag "$IMAGE_TAG" "$WRITABLE"' | .containerDefinitions |= map(
         if .name | IN("app", "transform", "nginx") then .image = "\($registry)/cgi-\(.name):\($tag)" else . end)' \
-        <<<"$answer" >"$tmp/wanted"
+        <<<"$definition" >"$tmp/wanted"
     list_revisions
     revision=${revisions[0]:-}
     if [[ -n $revision ]]; then
-        must ecs describe-task-definition --task-definition "$revision"
-        ! jq -S "$WRITABLE" <<<"$answer" | cmp -s - "$tmp/wanted" || return 0
+        load_revision "$revision"
+        if ! is_discarded && jq -S "$WRITABLE" <<<"$definition" | cmp -s - "$tmp/wanted"; then return; fi
     fi
     must ecs register-task-definition --cli-input-json "file://$tmp/wanted"
     revision=$(jq -r .taskDefinition.taskDefinitionArn <<<"$answer")
@@ -92,9 +102,9 @@ show_events() {
 # stable, failed, gone (ECS has taken it back), or none of these yet. Where no task is wanted, none is all there is to wait for.
 VERDICT="$PRIMARY"' as $primary
     | if $count == "0" then if .desiredCount == 0 and .runningCount == 0 then "stable" else "waiting" end
+      elif any(.deployments[]; .taskDefinition == $revision and .rolloutState == "FAILED") then "failed"
       elif $primary.taskDefinition != $revision
       then if $seen == "1" or any(.deployments[]; .taskDefinition == $revision) then "gone" else "unseen" end
-      elif $primary.rolloutState == "FAILED" then "failed"
       elif $primary.rolloutState == "COMPLETED" and .runningCount == .desiredCount then "stable"
       else "waiting" end'
 
@@ -131,10 +141,10 @@ tell_why() {
         | unique[] | "  " + .' <<<"$answer" >&2
 }
 
-# update SERVICE REVISION [COUNT]
+# update SERVICE REVISION [COUNT [OPTION]]
 update() {
     must ecs update-service --cluster "${OUT[Cluster]}" --service "$1" --task-definition "$2" \
-        ${3:+--desired-count "$3"}
+        ${3:+--desired-count "$3"} ${4:+"$4"}
 }
 
 # set_count SERVICE COUNT
@@ -154,6 +164,8 @@ roll_out() {
     skip_events
     before=$(jq -r "$BEFORE" <<<"$service")
     count=$(wanted_count)
+    # From 0 up would be no deployment for ECS if the revision is the same, and have no circuit breaker.
+    if ((count == 0)); then set -- "$1" "$2" "${3:-}" --force-new-deployment; fi
     update "$@"
     ! watch_deployment "$1" "$2" || return 0
     outcome="$(short "$2") did not get stable ($reason)"
@@ -169,9 +181,10 @@ roll_out() {
     return 1
 }
 
-# discard REVISION : the one that has failed, unless it is what ran before
-discard() {
-    [[ $1 == "$before" ]] || deregister "$1"
+# fail_deployment REVISION : it is discarded, unless it is what ran before
+fail_deployment() {
+    [[ $1 == "$before" ]] || discard "$1"
+    die "$outcome"
 }
 
 command_deploy() {
@@ -189,18 +202,21 @@ command_deploy() {
     local count=
     (($(wanted_count) > 0)) || count=$(parameter MinCount) # the first deployment; later ones keep what scaling has chosen
     [[ $count != 0 ]] || count=1
-    roll_out "${OUT[Service]}" "$revision" "$count" || { discard "$revision" && die "$outcome"; }
+    roll_out "${OUT[Service]}" "$revision" "$count" || fail_deployment "$revision"
     say "$(short "$revision") runs, $(running_count) tasks, at ${OUT[Url]}"
 }
 
-# previous_revision REVISION : the newest before it whose images are there, in $revision
+# previous_revision REVISION : the newest before it that says something else and whose images are there, in $revision
 previous_revision() {
-    local candidate tag
+    local candidate
+    load_revision "$1"
+    jq -S "$WRITABLE" <<<"$definition" >"$tmp/left"
     list_revisions
     for candidate in "${revisions[@]}"; do
         ((${candidate##*:} < ${1##*:})) || continue
-        load_tag "$candidate"
-        find_missing_images "$tag"
+        load_revision "$candidate"
+        if is_discarded || jq -S "$WRITABLE" <<<"$definition" | cmp -s - "$tmp/left"; then continue; fi
+        find_missing_images "$(tag)"
         ((${#missing[@]})) || { revision=$candidate && return; }
     done
     die "there is no revision before $(short "$1") whose images are in the registry; deploy an older commit with IMAGE_TAG"
@@ -223,7 +239,7 @@ command_rollback() {
     fi
     say "going back from $(short "$left") to $(short "$revision")"
     roll_out "${OUT[Service]}" "$revision" || die "$outcome"
-    deregister "$left"
+    discard "$left"
     say "$(short "$revision") runs, $(running_count) tasks, at ${OUT[Url]}"
 }
 
@@ -261,20 +277,22 @@ end_canary() {
     set_count "${OUT[CanaryService]}" 0
 }
 
+# deploy_canary PERCENT : begin it, or give the one that there is another part
 deploy_canary() {
-    local count under_way=
-    ! load_canary || under_way=$canary
+    local count
+    if load_canary; then
+        load_revision "$canary"
+        [[ $(tag) == "$IMAGE_TAG" ]] || refuse_canary
+    fi
     push_missing_images
     look_at "${OUT[Service]}"
-    count=$(((($(wanted_count) * $1) + 99) / 100))
+    count=$((($(wanted_count) * $1 + 99) / 100))
     ((count > 0)) || die "nothing runs yet that a canary could be beside; ./scripts/ecs deploy first"
     make_revision
-    [[ -z $under_way || $under_way == "$revision" ]] ||
-        die "$(short "$under_way") is a canary; ./scripts/ecs promote or abort it first"
     [[ $revision != "$(in_use)" ]] || die "$(short "$revision") runs already, for all requests"
     say "deploying $(short "$revision") with the images of $IMAGE_TAG as a canary"
     look_at "${OUT[CanaryService]}"
-    roll_out "${OUT[CanaryService]}" "$revision" "$count" || { discard "$revision" && die "$outcome"; }
+    roll_out "${OUT[CanaryService]}" "$revision" "$count" || fail_deployment "$revision"
     give_canary "$1"
     say "$(short "$revision") has $1% of the requests; ./scripts/ecs promote or abort"
 }
@@ -296,7 +314,6 @@ command_abort() {
     require_canary
     end_canary
     look_at "${OUT[Service]}"
-    before=$(in_use)
-    discard "$canary"
+    [[ $canary == "$(in_use)" ]] || discard "$canary"
     say "$(short "$canary") gets no requests any more, and is gone"
 }

@@ -321,7 +321,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
 
 @test "each script has --help, and refuses what it does not know" {
     local script
-    for script in run stop test lint bench profile; do
+    for script in run stop test lint bench profile ecs pipeline; do
         run "$ROOT/scripts/$script" --help
         expect_status 0
         expect_match "^usage: ./scripts/$script" "${lines[0]}"

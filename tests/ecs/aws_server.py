@@ -9,16 +9,20 @@ AWS for the tests: moto's server, with what moto 5.2 does not have and scripts/e
   takes it back; stuck-* never gets anywhere; hollow-* is broken, and there is no circuit breaker to see it; any other
   gets stable.
 - CloudFormation: that it takes its time; the properties of a task definition beside containers and volumes; the previous
-  value of a parameter that was the default; route tables that go with their stack. A stack refused-* cannot be made.
+  value of a parameter that was the default; a parameter within a text; route tables that go with their stack. A stack
+  refused-* cannot be made.
 
-Not played: an update of a stack's resources when only parameters change; an image that is pulled, a container that runs,
+Not played: what stands on a changed resource in a stack, changed with it; an image that is pulled, a container that runs,
 a target that is healthy, the requests that a load balancer passes on, roles and their permissions, scaling by load, a
 repository that keeps its tags. Only AWS shows these.
 """
 import itertools
+import json
+import re
 import sys
 
 from moto.cloudformation import models as cloudformation
+from moto.cloudformation import parsing
 from moto.core.utils import pascal_to_camelcase, remap_nested_keys, utcnow
 from moto.ec2.models.route_tables import RouteTable
 from moto.ecs import models as ecs
@@ -105,12 +109,12 @@ def fail(backend, service, now, fate):
 
 
 def update_service(backend, properties):
-    wanted = properties.get("task_definition")
+    wanted, force = properties.get("task_definition"), properties.get("force_new_deployment")
     service = moto_update_service(backend, properties)
     service.running_count, service.pending_count = service.desired_count, 0
     primary = service.deployments[0]
-    if wanted and wanted != primary["taskDefinition"]:
-        replace(service, wanted)
+    if force or wanted and wanted != primary["taskDefinition"]:
+        replace(service, wanted or primary["taskDefinition"])
     elif primary["desiredCount"] != service.desired_count:  # the same deployment, with more tasks or fewer
         primary.update(desiredCount=service.desired_count, runningCount=service.desired_count, pendingCount=0)
     return service
@@ -141,13 +145,13 @@ def task_definition(properties, account, region):
         runtime_platform=wanted["runtimePlatform"])
 
 
-def create_task_definition(cls, name, template, account_id, region_name, **_):
-    return task_definition(template["Properties"], account_id, region_name)
+def create_task_definition(cls, _, cloudformation_json, account_id, region_name, **__):
+    return task_definition(cloudformation_json["Properties"], account_id, region_name)
 
 
-def update_task_definition(cls, old, name, template, account_id, region_name):
-    new = task_definition(template["Properties"], account_id, region_name)
-    ecs.ecs_backends[account_id][region_name].deregister_task_definition(old.arn)
+def update_task_definition(cls, original_resource, cloudformation_json, account_id, region_name, **_):
+    new = task_definition(cloudformation_json["Properties"], account_id, region_name)
+    ecs.ecs_backends[account_id][region_name].deregister_task_definition(original_resource.arn)
     return new
 
 
@@ -184,6 +188,13 @@ def delete_route_table(table, account_id, region_name):
     table.ec2_backend.delete_route_table(table.id)
 
 
+def references(template):
+    """Of parameters, also within a text: ${ImageTag}."""
+    return moto_references(template) + re.findall(r"\${(\w+)}", json.dumps(template))
+
+
+moto_references = parsing.get_references_from_template
+parsing.get_references_from_template = references
 moto_resolve_parameters = cloudformation.CloudFormationBackend._resolve_update_parameters
 moto_create_stack = cloudformation.CloudFormationBackend.create_stack
 moto_describe_stacks = cloudformation.CloudFormationBackend.describe_stacks

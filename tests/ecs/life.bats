@@ -77,26 +77,27 @@ expected_images() {
     IMAGE_TAG=v2 ecs deploy
     expect_done
     expect_no_match 'has started' "$output"
-    expect_equal '1 2' "$(active)"
+    expect_equal '1 2' "$(registered)"
     IMAGE_TAG=v3 ecs up
     expect_done
     expect_no_match 'made repository' "$output"
     expect_equal v2 "$(parameter ImageTag)"
     expect_equal -1 "$(parameter DesiredCount)"
     expect_equal 3 "$(parameter MinCount)"
-    expect_equal 'cgi:2 3' "$(serves "$SERVICE")"
+    expect_equal 'cgi:3 3' "$(serves "$SERVICE")" "the stack has a revision of its own, of the same"
+    expect_equal "$(expected_images v2)" "$(images_in_use)"
 }
 
 @test "scale sets how many tasks run, within what scaling keeps; deploy leaves it" {
     ecs scale 5
     expect_done
-    expect_equal 'cgi:2 5' "$(serves "$SERVICE")"
+    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
     ecs scale 2
     expect_refused '2 is not in 3 to 8, where scaling keeps it; ./scripts/ecs up MinCount='
     has_images v3
     IMAGE_TAG=v3 ecs deploy
     expect_done
-    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
+    expect_equal 'cgi:4 5' "$(serves "$SERVICE")"
     expect_equal "$(expected_images v3)" "$(images_in_use)"
 }
 
@@ -104,35 +105,35 @@ expected_images() {
     has_images v4
     IMAGE_TAG=v4 ecs deploy --canary 10
     expect_done
-    expect_match '^cgi:4 has 10% of the requests' "${lines[-1]}"
+    expect_match '^cgi:5 has 10% of the requests' "${lines[-1]}"
     expect_equal '90 10' "$(weights)"
-    expect_equal 'cgi:4 1' "$(serves "$CANARY")"
-    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
+    expect_equal 'cgi:5 1' "$(serves "$CANARY")"
+    expect_equal 'cgi:4 5' "$(serves "$SERVICE")"
     IMAGE_TAG=v4 ecs deploy --canary 50
     expect_done
     expect_equal '50 50' "$(weights)"
-    expect_equal 'cgi:4 3' "$(serves "$CANARY")"
+    expect_equal 'cgi:5 3' "$(serves "$CANARY")"
     local command
     for command in rollback up; do
         IMAGE_TAG=v4 ecs "$command"
-        expect_refused 'cgi:4 is a canary; ./scripts/ecs promote or abort it first'
+        expect_refused 'cgi:5 is a canary; ./scripts/ecs promote or abort it first'
     done
     has_images v5
     IMAGE_TAG=v5 ecs deploy --canary 10
-    expect_refused 'cgi:4 is a canary'
+    expect_refused 'cgi:5 is a canary'
     ecs status
     expect_done
-    expect_match 'canary +cgi:4 +v4 +3 +3 +0 COMPLETED +50%' "$output"
-    expect_match 'service +cgi:3 +v3 +5 +5 +0 COMPLETED +50%' "$output"
+    expect_match 'canary +cgi:5 +v4 +3 +3 +0 COMPLETED +50%' "$output"
+    expect_match 'service +cgi:4 +v3 +5 +5 +0 COMPLETED +50%' "$output"
 }
 
 @test "abort takes all requests back, ends the canary, and its revision is none to go back to" {
     ecs abort
     expect_done
     expect_equal '100 0' "$(weights)"
-    expect_equal 'cgi:4 0' "$(serves "$CANARY")"
-    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
-    expect_no_match '\<4\>' "$(active)"
+    expect_equal 'cgi:5 0' "$(serves "$CANARY")"
+    expect_equal 'cgi:4 5' "$(serves "$SERVICE")"
+    expect_equal '2 3 4 (5)' "$(registered)"
     ecs abort
     expect_refused 'there is no canary; ./scripts/ecs deploy --canary 10 begins one'
 }
@@ -143,8 +144,8 @@ expected_images() {
     ecs promote
     expect_done
     expect_equal '100 0' "$(weights)"
-    expect_equal 'cgi:5 5' "$(serves "$SERVICE")"
-    expect_equal 'cgi:5 0' "$(serves "$CANARY")"
+    expect_equal 'cgi:6 5' "$(serves "$SERVICE")"
+    expect_equal 'cgi:6 0' "$(serves "$CANARY")"
     expect_equal "$(expected_images v5)" "$(images_in_use)"
     ecs promote
     expect_refused 'there is no canary'
@@ -155,16 +156,15 @@ expected_images() {
         '{"repositoryName": "cgi/cgi-nginx", "imageIds": [{"imageTag": "v3"}]}' '.failures | tojson')"
     ecs rollback
     expect_done
-    expect_equal 'cgi:2 5' "$(serves "$SERVICE")"
+    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
     expect_equal "$(expected_images v2)" "$(images_in_use)"
-    expect_equal '1 2 3' "$(active)"
+    expect_equal '2 3 4 (5) (6)' "$(registered)"
     ecs rollback
-    expect_refused 'there is no revision before cgi:2 whose images are in the registry'
-    expect_equal 'cgi:2 5' "$(serves "$SERVICE")"
+    expect_refused 'there is no revision before cgi:3 whose images are in the registry'
+    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
 }
 
 @test "a rollback that broke off is finished by the next, not taken one further" {
-    has_images v1
     has_images v6
     IMAGE_TAG=v6 ecs deploy
     expect_done
@@ -172,12 +172,12 @@ expected_images() {
     left=$(serves "$SERVICE")
     # as far as the first call came: ECS is told, nobody looked since
     ecs_api UpdateService "{\"cluster\": \"$CLUSTER\", \"service\": \"$SERVICE\", \"taskDefinition\":
-        \"$(definition cgi:2 | jq -r .taskDefinition.taskDefinitionArn)\"}" 'if .service then empty else error(tojson) end'
+        \"$(definition cgi:3 | jq -r .taskDefinition.taskDefinitionArn)\"}" 'if .service then empty else error(tojson) end'
     ecs rollback
     expect_done
-    expect_match "^going back from ${left% *} to cgi:2" "${lines[0]}"
-    expect_equal 'cgi:2 5' "$(serves "$SERVICE")"
-    expect_equal '1 2 3' "$(active)"
+    expect_match "^going back from ${left% *} to cgi:3" "${lines[0]}"
+    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
+    expect_equal '2 3 4 (5) (6) (7)' "$(registered)"
 }
 
 @test "logs shows what the containers wrote" {
@@ -193,13 +193,12 @@ expected_images() {
     run --separate-stderr "$ROOT/scripts/ecs" down <<<'yes'
     expect_equal 1 "$status"
     expect_match 'its name, to do so: ecs: nothing was deleted' "$stderr"
-    expect_equal 'cgi:2 5' "$(serves "$SERVICE")"
+    expect_equal 'cgi:3 5' "$(serves "$SERVICE")"
     run --separate-stderr "$ROOT/scripts/ecs" down <<<'cgi'
     expect_equal 0 "$status"
     expect_match '^nothing is left of cgi in eu-central-1' "${lines[-1]}"
-    expect_equal '' "$(active)"
+    expect_equal '' "$(registered)"
     expect_equal '[]' "$(ecr_api DescribeRepositories '{}' '.repositories | tojson')"
-    expect_equal INACTIVE "$(ecs_api DescribeClusters "{\"clusters\": [\"$CLUSTER\"]}" .clusters[0].status)"
     ecs down --yes
     expect_done
     ecs status

@@ -39,7 +39,7 @@ start_aws() {
 end_aws() {
     ! why_no_aws >/dev/null || return 0
     kill "$(<"$BATS_FILE_TMPDIR/server.pid")"
-    ! grep -A 40 Traceback "$BATS_FILE_TMPDIR/server.log" >&2
+    ! grep -A 100 Traceback "$BATS_FILE_TMPDIR/server.log" | grep -E '^[A-Za-z.]+(Error|Exception)' >&2
 }
 
 # ecs COMMAND... : scripts/ecs, by `run`, its standard error apart
@@ -137,10 +137,14 @@ images_in_use() {
     definition "${revision% *}" | jq -r '[.taskDefinition.containerDefinitions[].image] | join(" ")'
 }
 
-# active : the numbers of the revisions that can be gone back to
-active() {
-    ecs_api ListTaskDefinitions "{\"familyPrefix\": \"$STACK\", \"status\": \"ACTIVE\"}" \
-        '[.taskDefinitionArns[] | split(":") | last | tonumber] | sort | join(" ")'
+# registered : the numbers of the revisions that there are, those that cannot be gone back to in brackets
+registered() {
+    local arn
+    for arn in $(ecs_api ListTaskDefinitions "{\"familyPrefix\": \"$STACK\", \"status\": \"ACTIVE\"}" \
+        '.taskDefinitionArns[]'); do
+        ecs_api DescribeTaskDefinition "{\"taskDefinition\": \"$arn\", \"include\": [\"TAGS\"]}" \
+            'if any(.tags[]?; .key == "discarded") then "(\(.taskDefinition.revision))" else .taskDefinition.revision end'
+    done | paste -sd ' '
 }
 
 # weights : of the service's target group and of the canary's

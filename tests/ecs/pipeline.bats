@@ -1,0 +1,50 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2016,SC2154 # what stands in a workflow is not for this shell; bats' `run` sets what it sets
+# scripts/pipeline, and the files of the CI systems over it. That GitHub and Jenkins take them, only these can show.
+
+load ../lib/helpers
+load ../lib/ecs
+
+setup() {
+    need_aws
+}
+
+# in_json FILE : a workflow, of YAML
+in_json() {
+    "$BUILD_DIR/aws/bin/python" -c 'import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))' <"$1"
+}
+
+@test "each workflow is YAML, runs nothing but a step of scripts/pipeline, and holds no secret and no condition" {
+    local file
+    for file in "$ROOT"/.github/workflows/*.yml; do
+        in_json "$file" >"$BATS_TEST_TMPDIR/workflow"
+        expect_equal '' "$(jq -r '.jobs[].steps[] | .run // empty' "$BATS_TEST_TMPDIR/workflow" |
+            grep -vxE '\./scripts/pipeline (test|build|push|deploy)')" "what $file runs beside"
+        expect_equal '[]' "$(jq -c '[.. | objects | keys[] | select(. == "if" or . == "shell")]' "$BATS_TEST_TMPDIR/workflow")"
+        expect_no_match 'secrets\.|[Pp]assword|AKIA|SECRET_ACCESS_KEY' "$(<"$file")"
+    done
+    in_json "$ROOT/.github/workflows/deploy.yml" >"$BATS_TEST_TMPDIR/workflow"
+    expect_equal 'test build push deploy' \
+        "$(jq -r '[.jobs[].steps[] | .run // empty | split(" ")[1]] | join(" ")' "$BATS_TEST_TMPDIR/workflow")"
+}
+
+@test "the Jenkinsfile runs the four steps in their order, and nothing else" {
+    expect_equal 'test build push deploy' \
+        "$(sed -nE "s/.*sh '\.\/scripts\/pipeline ([a-z]+)'.*/\1/p" "$ROOT/Jenkinsfile" | paste -sd ' ')"
+    expect_equal 4 "$(grep -cE '\b(sh|bat|script|powershell)\b *[({"'\'']' "$ROOT/Jenkinsfile")"
+    expect_no_match 'credentials|[Pp]assword|AKIA|SECRET' "$(<"$ROOT/Jenkinsfile")"
+    expect_equal "$(tr -cd '{' <"$ROOT/Jenkinsfile" | wc -c)" "$(tr -cd '}' <"$ROOT/Jenkinsfile" | wc -c)" "braces"
+}
+
+@test "each step calls its script, with the options given; no other is known" {
+    local step script
+    while read -r step script; do
+        run "$ROOT/scripts/pipeline" "$step" --help
+        expect_match "usage: ./scripts/$script" "$output"
+    done <<<$'test test\nbuild images\npush ecs\ndeploy ecs'
+    run "$ROOT/scripts/pipeline" publish
+    expect_status 2
+    run "$ROOT/scripts/pipeline" --help
+    expect_status 0
+}
