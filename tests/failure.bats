@@ -171,6 +171,21 @@ fake_transform() {
     expect_reply 200 '^\{"message":"olleh","rand":'
 }
 
+@test "transform is passed a traceparent as W3C has it, and no other; the log shows the way through both services" {
+    local trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 bad
+    fake_transform
+    reverse '{"message": "params"}' -H "traceparent: $trace" -H 'X-Request-ID: traced'
+    expect_reply 200 "\"HTTP_TRACEPARENT\": \"$trace\""
+    wait_until 5 is_in_log '"request_id":"traced"' access.log
+    expect_match "\"upstream_status\":\"200, 200\",\"upstream_addr\":\"unix:$RUN_DIR/app-[12].sock, unix:$RUN_DIR/transform-[12].sock\",\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
+        "$(grep '"request_id":"traced"' "$RUN_DIR/log/access.log")"
+    for bad in "${trace}0" "${trace%1}" "${trace^^}" 'x"y' ''; do
+        reverse '{"message": "params"}' -H "traceparent: $bad"
+        expect_reply 200
+        expect_no_match TRACEPARENT "$body" "traceparent $bad"
+    done
+}
+
 @test "a lone instance that hangs is a 504 when UPSTREAM_TIMEOUT is over, not later" {
     local outer=$RUN_DIR begun
     start_stack "$BATS_TEST_TMPDIR/lone" UPSTREAM_TIMEOUT=2 TRANSFORM_INSTANCES=1

@@ -3,7 +3,8 @@
 
 usage: fake_transform.py SOCKET
 
-The message is the name of an answer below, or an HTTP status, which it then gives with a body that looks right.
+The message is the name of an answer below; or an HTTP status, which it then gives with a body that looks right; or
+"params", and the answer is the params that came.
 """
 
 import json
@@ -33,11 +34,13 @@ class Transform(socketserver.BaseRequestHandler):
         self.file = self.request.makefile("rb")
 
     def body(self):
-        """The body of the next request, or None at the end."""
+        """The body of the next request, or None at the end. Its params are kept in `params`."""
         body = b""
         while len(head := self.file.read(8)) == 8:
             length = int.from_bytes(head[4:6], "big")
             content = self.file.read(length + head[6])[:length]
+            if head[1] == fcgi.PARAMS and content:
+                self.params = fcgi.parsed_pairs(content)
             if head[1] == fcgi.STDIN:
                 if not content:
                     return body
@@ -53,7 +56,10 @@ class Transform(socketserver.BaseRequestHandler):
     def answer_all(self):
         while (body := self.body()) is not None:
             name = json.loads(body)["message"]
-            head, text, then = ANSWERS.get(name) or (f"Status: {name} Test".encode(), WHOLE, "end")
+            if name == "params":
+                head, text, then = b"Status: 200 OK", json.dumps(self.params).encode(), "end"
+            else:
+                head, text, then = ANSWERS.get(name) or (f"Status: {name} Test".encode(), WHOLE, "end")
             if head:
                 out = head + b"\r\nContent-Type: application/json\r\n\r\n" + text
                 self.request.sendall(fcgi.stream(fcgi.STDOUT, out, ended=then == "end"))
