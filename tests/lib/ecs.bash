@@ -25,10 +25,10 @@ start_aws() {
     ! why_no_aws >/dev/null || return 0
     local port
     port=$(python3 "$ROOT/tests/lib/http.py" free-port)
-    unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION REGISTRY IMAGE_TAG WAIT_SECONDS
+    unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION REGISTRY IMAGE_TAG
     export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_REGION=eu-central-1 AWS_EC2_METADATA_DISABLED=true
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test HOME=$BATS_FILE_TMPDIR
-    export STACK=cgi POLL_SECONDS=0 PATH=/usr/bin:$PATH
+    export STACK=cgi POLL_SECONDS=0 WAIT_SECONDS=60 PATH=/usr/bin:$PATH
     (cd "$BATS_FILE_TMPDIR" && exec "$BUILD_DIR/aws/bin/python" "$ROOT/tests/ecs/aws_server.py" --port "$port") \
         >"$BATS_FILE_TMPDIR/server.log" 2>&1 3>&- &
     echo $! >"$BATS_FILE_TMPDIR/server.pid"
