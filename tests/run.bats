@@ -321,7 +321,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
 
 @test "each script has --help, and refuses what it does not know" {
     local script
-    for script in run stop test lint bench profile ecs pipeline; do
+    for script in run stop status test lint bench profile images rollout ecs pipeline deb; do
         run "$ROOT/scripts/$script" --help
         expect_status 0
         expect_match "^usage: ./scripts/$script" "${lines[0]}"
