@@ -58,16 +58,19 @@ start_plain_host() {
 }
 
 # start_systemd_host : with what systemd wants of a container, and no more; SYS_PTRACE: else it cannot set up PrivateUsers=
-# beside ProtectProc=.
+# beside ProtectProc=. Of the cgroups it has a folder of its own, in which it finds the one it needs: it makes
+# /sys/fs/cgroup read-only, which must not be this machine's.
 start_systemd_host() {
-    local HOST BATS_TEST_TMPDIR=$TMP
+    local HOST BATS_TEST_TMPDIR=$TMP cgroups=()
+    [[ ! -d /sys/fs/cgroup/systemd ]] ||
+        cgroups=(--tmpfs /sys/fs/cgroup -v /sys/fs/cgroup/systemd:/sys/fs/cgroup/systemd)
     docker build -q -t "$TAG" -f - "$TMP/context" >"$TMP/image.log" 2>&1 3>&- <<DOCKERFILE
 FROM $CONTAINER_BASE
 RUN apt-get update && apt-get install -y --no-install-recommends curl nginx systemd systemd-sysv wrk
 DOCKERFILE
     start_host "$TAG-systemd" --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_NICE --cap-add SYS_PTRACE \
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
-        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp -v /sys/fs/cgroup:/sys/fs/cgroup \
+        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp "${cgroups[@]}" \
         -v "$TMP/context:/packages:ro" -v "$ROOT/tests/lib:/tests:ro" "$TAG" /sbin/init
     wait_until 30 has_booted || true # need_systemd_host says so
 }
