@@ -80,6 +80,17 @@ is_logged() {
     docker logs "$(container app)" 2>&1 | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
 }
 
+@test "each container's memory is limited, and 64 clients with large messages stay below that" {
+    local service
+    wrk -t 2 -c 64 -d 4s --timeout 60s -s "$ROOT/tests/lib/post-large.lua" "$URL/api" >"$BATS_TEST_TMPDIR/wrk" 3>&-
+    expect_no_failure
+    for service in nginx:512 app:128 transform:128; do
+        expect_equal "$((${service#*:} * 1024 * 1024))" \
+            "$(docker inspect -f '{{.HostConfig.Memory}}' "$(container "${service%:*}")")" "limit of $service"
+        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container "${service%:*}")")" "restarts of $service"
+    done
+}
+
 # scale COUNT : of app and transform; until nginx calls so many
 scale() {
     compose up -d --scale "app=$1" --scale "transform=$1"

@@ -11,7 +11,7 @@ import sys
 
 import yaml
 
-UNITS = {"M": 1 << 20, "Mi": 1 << 20, "G": 1 << 30, "Gi": 1 << 30}
+UNITS = {"m": 1 << 20, "M": 1 << 20, "Mi": 1 << 20, "G": 1 << 30, "Gi": 1 << 30}
 
 
 def in_bytes(text):
@@ -46,7 +46,7 @@ def from_compose(service):
         "root is read-only:": service["read_only"],
         "dropped capabilities are": service["cap_drop"],
         "privileges can be gained:": "no-new-privileges" not in service["security_opt"],
-        "memory is": in_bytes(service["deploy"]["resources"]["limits"]["memory"]),
+        "memory is": in_bytes(service["mem_limit"]),
         "writable folders are": service.get("volumes", []),
     }
 
