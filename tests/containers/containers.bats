@@ -34,7 +34,8 @@ load_for() {
 # a client that just sends (wrk counts a read error): that is HTTP's, and told apart.
 expect_no_failure() {
     expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
-        expect_no_match 'Non-2xx|wrong|timeout [1-9]' "$(<"$BATS_TEST_TMPDIR/wrk")"
+        expect_no_match 'Non-2xx|wrong|connect [1-9]|write [1-9]|timeout [1-9]' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
+        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container nginx)")" "restarts of nginx"
 }
 
 is_healthy() {
