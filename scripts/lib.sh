@@ -169,9 +169,9 @@ settings_run_dir() {
     RUN_DIR=$(realpath -m -- "${RUN_DIR:-$ROOT/run}")
     [[ $RUN_DIR =~ ^[A-Za-z0-9/._@%+-]+$ ]] ||
         die "RUN_DIR is \"$RUN_DIR\"; nginx's configuration wants it of letters, digits and /._@%+- only"
-    local longest=$RUN_DIR/transform-64.status
+    local longest=$RUN_DIR/transform-green-64.status
     ((${#longest} <= 107)) ||
-        die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - 20))"
+        die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - 26))"
 }
 
 # The descriptors of an nginx worker: two for a request under way, the client's connection and that to a service; idle
@@ -235,6 +235,26 @@ settings_check_services() {
     done
 }
 
+SETTING_NAMES=(HTTP_PORT HTTPS_PORT BIND APP_INSTANCES TRANSFORM_INSTANCES THREADS MAX_BODY_BYTES MAX_CLIENTS
+    UPSTREAM_TIMEOUT TLS_CERT TLS_KEY LOG_LEVEL)
+
+# settings_keep : for who changes the running copy later; also what came of the limits of this shell
+settings_keep() {
+    local name
+    for name in "${SETTING_NAMES[@]}" DESCRIPTORS KEPT_CONNECTIONS WORKER_CONNECTIONS; do
+        [[ ! -v $name ]] || printf 'export %s=%q\n' "$name" "${!name}"
+    done >"$RUN_DIR/settings"
+}
+
+# settings_recall : those that the running copy was started with, whatever this shell has set
+settings_recall() {
+    settings_run_dir
+    [[ -e $RUN_DIR/settings ]] && pid_of nginx nginx >/dev/null || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
+    unset "${SETTING_NAMES[@]}"
+    # shellcheck source=/dev/null
+    source "$RUN_DIR/settings"
+}
+
 # ---- a running copy ----
 
 # The address a client on this machine uses.
@@ -245,13 +265,6 @@ local_address() {
     *:*) say "[$BIND]" ;;
     *) say "$BIND" ;;
     esac
-}
-
-# instances: the names of all instances, one a line.
-instances() {
-    local i
-    for ((i = 1; i <= APP_INSTANCES; i++)); do say "app-$i"; done
-    for ((i = 1; i <= TRANSFORM_INSTANCES; i++)); do say "transform-$i"; done
 }
 
 # is_ours PID COMMAND... : it runs, its program is one of these, and it was started for this RUN_DIR: its working folder is
@@ -265,10 +278,10 @@ is_ours() {
     return 1
 }
 
-# pid_of NAME COMMAND: the pid in $RUN_DIR/NAME.pid, if that is ours.
+# pid_of NAME COMMAND... : the pid in $RUN_DIR/NAME.pid, if that is ours and runs one of these
 pid_of() {
     local pid
-    { read -r pid <"$RUN_DIR/$1.pid"; } 2>/dev/null && is_ours "$pid" "$2" && say "$pid"
+    { read -r pid <"$RUN_DIR/$1.pid"; } 2>/dev/null && is_ours "$pid" "${@:2}" && say "$pid"
 }
 
 # all_ours COMMAND... : the pids of all that runs for this RUN_DIR and is one of these programs, one a line.

@@ -37,10 +37,10 @@ end_instance() {
 # replace_transform PROGRAM [VARIABLE=VALUE...] : another program in the place of both transforms
 replace_transform() {
     local i
-    end_instance transform-1 transform-2
+    end_instance transform-blue-1 transform-blue-2
     for i in 1 2; do
-        launch "$1-$i" "$RUN_DIR/transform-$i.sock" env "${@:2}" \
-            spawn-fcgi -s "$RUN_DIR/transform-$i.sock" -n -- "$BUILD_DIR/cgi-$1"
+        launch "$1-$i" "$RUN_DIR/transform-blue-$i.sock" env "${@:2}" \
+            spawn-fcgi -s "$RUN_DIR/transform-blue-$i.sock" -n -- "$BUILD_DIR/cgi-$1"
     done
 }
 
@@ -55,7 +55,7 @@ expect_rest_works() {
 }
 
 @test "transform gone: 502, health 503, the rest works; back again: 200" {
-    end_instance transform-1 transform-2
+    end_instance transform-blue-1 transform-blue-2
     reverse '{"message": "ab"}'
     expect_problem 502
     request GET /_health
@@ -64,8 +64,8 @@ expect_rest_works() {
     expect_rest_works
     local i
     for i in 1 2; do
-        launch "transform-$i" "$RUN_DIR/transform-$i.sock" \
-            spawn-fcgi -s "$RUN_DIR/transform-$i.sock" -n -- "$BUILD_DIR/cgi-transform"
+        launch "transform-blue-$i" "$RUN_DIR/transform-blue-$i.sock" \
+            spawn-fcgi -s "$RUN_DIR/transform-blue-$i.sock" -n -- "$BUILD_DIR/cgi-transform"
     done
     reverse '{"message": "ab"}'
     expect_reply 200 '"ba"'
@@ -73,7 +73,7 @@ expect_rest_works() {
 }
 
 @test "app gone: 502 for all, health 503" {
-    end_instance app-1 app-2
+    end_instance app-blue-1 app-blue-2
     reverse '{"message": "ab"}'
     expect_problem 502
     request GET /
@@ -83,7 +83,7 @@ expect_rest_works() {
 }
 
 @test "transform stopped: 504 when UPSTREAM_TIMEOUT is over, the rest works meanwhile; going on: 200" {
-    signal_workers STOP transform-1 transform-2
+    signal_workers STOP transform-blue-1 transform-blue-2
     local begun=$SECONDS
     curl -sS -o "$BATS_TEST_TMPDIR/other" -w '%{http_code}' --max-time 30 -d '{"message": "ab"}' "$URL/api" \
         >"$BATS_TEST_TMPDIR/code" 3>&- &
@@ -95,34 +95,34 @@ expect_rest_works() {
     expect_problem 504 'too long'
     request GET /_health
     expect_problem 503
-    signal_workers CONT transform-1 transform-2
+    signal_workers CONT transform-blue-1 transform-blue-2
     reverse '{"message": "ab"}'
     expect_reply 200 '"ba"'
 }
 
 @test "app stopped: 504; going on: 200" {
-    signal_workers STOP app-1 app-2
+    signal_workers STOP app-blue-1 app-blue-2
     reverse '{"message": "ab"}'
     expect_problem 504
-    signal_workers CONT app-1 app-2
+    signal_workers CONT app-blue-1 app-blue-2
     reverse '{"message": "ab"}'
     expect_reply 200 '"ba"'
 }
 
 @test "one of two instances stopped: the other answers" {
-    signal_workers STOP transform-1 app-2
+    signal_workers STOP transform-blue-1 app-blue-2
     local i
     for i in 1 2 3; do
         reverse '{"message": "ab"}'
         expect_reply 200 '"ba"'
     done
-    signal_workers CONT transform-1 app-2
+    signal_workers CONT transform-blue-1 app-blue-2
 }
 
 @test "all workers killed, again and again: they are replaced, and no call fails" {
     local i
     for i in 1 2 3 4 5 6 7 8; do
-        signal_workers KILL transform-1 transform-2 app-1 app-2
+        signal_workers KILL transform-blue-1 transform-blue-2 app-blue-1 app-blue-2
         reverse '{"message": "ab"}'
         expect_reply 200 '"ba"'
         is_healthy
@@ -146,13 +146,13 @@ expect_rest_works() {
 # fake_transform : one that misbehaves as the message says, in the place of both
 fake_transform() {
     local i
-    end_instance transform-1 transform-2
+    end_instance transform-blue-1 transform-blue-2
     for i in 1 2; do
-        rm -f "$RUN_DIR/transform-$i.sock"
-        python3 "$ROOT/tests/lib/fake_transform.py" "$RUN_DIR/transform-$i.sock" 3>&- &
+        rm -f "$RUN_DIR/transform-blue-$i.sock"
+        python3 "$ROOT/tests/lib/fake_transform.py" "$RUN_DIR/transform-blue-$i.sock" 3>&- &
         FAKES+=($!)
     done
-    wait_until 10 test -S "$RUN_DIR/transform-1.sock" -a -S "$RUN_DIR/transform-2.sock"
+    wait_until 10 test -S "$RUN_DIR/transform-blue-1.sock" -a -S "$RUN_DIR/transform-blue-2.sock"
 }
 
 @test "whatever transform answers but one whole value with 200, the client gets 502 or 504, never a broken 200" {
@@ -189,19 +189,19 @@ fake_transform() {
 @test "a lone instance that hangs is a 504 when UPSTREAM_TIMEOUT is over, not later" {
     local outer=$RUN_DIR begun
     start_stack "$BATS_TEST_TMPDIR/lone" UPSTREAM_TIMEOUT=2 TRANSFORM_INSTANCES=1
-    signal_workers STOP transform-1
+    signal_workers STOP transform-blue-1
     begun=$SECONDS
     reverse '{"message": "ab"}'
     expect_problem 504
     ((SECONDS - begun <= 4))
-    signal_workers CONT transform-1
+    signal_workers CONT transform-blue-1
     end_stack
     RUN_DIR=$outer
 }
 
 @test "a restart of every instance, one after the other, fails no call" {
     local name
-    for name in app-1 app-2 transform-1 transform-2; do
+    for name in app-blue-1 app-blue-2 transform-blue-1 transform-blue-2; do
         signal_workers TERM "$name"
         reverse '{"message": "ab"}'
         expect_reply 200 '"ba"'

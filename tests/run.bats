@@ -45,7 +45,7 @@ expect_refused() {
     expect_status 0
     expect_match "^\\$ curl -d '\{\"message\": \"hello\"\}' http://127.0.0.1:[0-9]+/api$" "${lines[0]}"
     expect_match '^\{"message":"olleh","rand":0\.[0-9e-]+\}$' "${lines[1]}"
-    expect_equal 'app-1.pid app-2.pid nginx.pid transform-1.pid transform-2.pid' "$(running | paste -sd ' ')"
+    expect_equal 'app-blue-1.pid app-blue-2.pid nginx.pid transform-blue-1.pid transform-blue-2.pid' "$(running | paste -sd ' ')"
     run "$ROOT/scripts/stop"
     expect_status 0
     expect_equal '' "$output"
@@ -65,16 +65,16 @@ expect_refused() {
     run "$ROOT/scripts/status"
     expect_status 0
     expect_equal 6 "${#lines[@]}" "lines: $output"
-    expect_match "^app-1 +serving +$(worker_of app-1) +[0-9]+ +[0-9.]+M +1 +0 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
+    expect_match "^app-blue-1 +serving +$(worker_of app-blue-1) +[0-9]+ +[0-9.]+M +1 +0 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
     expect_match "^nginx +serving +$(<"$RUN_DIR/nginx.pid") " "${lines[5]}"
     # scripts/run's own call, and three more.
     "$ROOT/scripts/status" --json | jq -e '[.[] | select(.service == "cgi-transform") | .requests] | add >= 4'
-    "$ROOT/scripts/status" --json | jq -e 'map(.name) == ["app-1", "app-2", "transform-1", "transform-2", "nginx"]'
-    signal_workers STOP transform-2
+    "$ROOT/scripts/status" --json | jq -e 'map(.name) == ["app-blue-1", "app-blue-2", "transform-blue-1", "transform-blue-2", "nginx"]'
+    signal_workers STOP transform-blue-2
     run "$ROOT/scripts/status"
-    signal_workers CONT transform-2
+    signal_workers CONT transform-blue-2
     expect_status 1
-    expect_match '^transform-2 +silent +- ' "${lines[4]}"
+    expect_match '^transform-blue-2 +silent +- ' "${lines[4]}"
     end_stack
 }
 
@@ -98,7 +98,7 @@ expect_refused() {
     local first_url first_dir=$BATS_TEST_TMPDIR/a
     start_stack "$first_dir" APP_INSTANCES=1 TRANSFORM_INSTANCES=3
     first_url=$URL
-    expect_equal 3 "$(find "$first_dir" -name 'transform-?.sock' | wc -l)"
+    expect_equal 3 "$(find "$first_dir" -name 'transform-blue-?.sock' | wc -l)"
     start_stack "$BATS_TEST_TMPDIR/b"
     reverse '{"message": "ab"}'
     expect_reply 200
@@ -133,7 +133,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
     HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
     pid=$!
     wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
-    kill -TERM "$(multiwatch_of transform-2)"
+    kill -TERM "$(multiwatch_of transform-blue-2)"
     wait_until 30 is_gone "$pid"
     run wait "$pid"
     [[ $status -ne 0 ]]
@@ -153,7 +153,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
 
 @test "numbers with leading zeros are decimal; MAX_CLIENTS fits the descriptors that are allowed, or is refused" {
     start_stack "$RUN_DIR" APP_INSTANCES=02 UPSTREAM_TIMEOUT=08
-    [[ -S $RUN_DIR/app-2.sock ]]
+    [[ -S $RUN_DIR/app-blue-2.sock ]]
     end_stack
     run env -C "$ROOT" RUN_DIR="$RUN_DIR" MAX_CLIENTS=1000 bash -c 'ulimit -n 1024; exec scripts/run -d'
     expect_status 1
@@ -207,9 +207,9 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
 @test "stop ends what has lost its master or its supervisor, too" {
     start_stack "$RUN_DIR"
     local worker nginx
-    worker=$(worker_of app-1)
+    worker=$(worker_of app-blue-1)
     nginx=$(<"$RUN_DIR/nginx.pid")
-    kill -KILL "$nginx" "$(multiwatch_of app-1)"
+    kill -KILL "$nginx" "$(multiwatch_of app-blue-1)"
     run "$ROOT/scripts/stop"
     expect_status 0
     is_ended "$worker"
@@ -219,7 +219,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
 @test "a pid file of another copy, or an old one, is not believed" {
     start_stack "$BATS_TEST_TMPDIR/a"
     mkdir "$BATS_TEST_TMPDIR/b"
-    cp "$RUN_DIR"/{nginx,app-1}.pid "$BATS_TEST_TMPDIR/b/"
+    cp "$RUN_DIR"/{nginx,app-blue-1}.pid "$BATS_TEST_TMPDIR/b/"
     : >"$BATS_TEST_TMPDIR/b/lock"
     RUN_DIR=$BATS_TEST_TMPDIR/b "$ROOT/scripts/stop"
     reverse '{"message": "ab"}'
@@ -281,7 +281,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
         >"$BATS_TEST_TMPDIR/build/cgi-transform"
     run env BUILD_DIR="$BATS_TEST_TMPDIR/build" "$ROOT/scripts/run" -d 3>&-
     expect_status 1
-    expect_match 'transform-1.log: no libsomething.so.1' "$output"
+    expect_match 'transform-blue-1.log: no libsomething.so.1' "$output"
     expect_match 'nothing runs' "$output"
     expect_equal '' "$(running)"
     printf '#!/bin/sh\necho "no libsomething.so.1" >&2\nexit 127\n' >"$BATS_TEST_TMPDIR/build/cgi-transform"

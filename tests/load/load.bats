@@ -36,7 +36,7 @@ expect_no_loss() {
 # has_little_memory : all service processes together have less than 12 MiB
 has_little_memory() {
     local name total=0
-    for name in app-1 app-2 transform-1 transform-2; do
+    for name in app-blue-1 app-blue-2 transform-blue-1 transform-blue-2; do
         total=$((total + $(sed -nE 's/^VmRSS:\s+([0-9]+) kB/\1/p' "/proc/$(worker_of "$name")/status")))
     done
     echo "VmRSS of all: $total KiB" >"$BATS_TEST_TMPDIR/memory"
@@ -63,7 +63,7 @@ expect_little_memory() {
 }
 
 @test "a worker killed with -9, 12 times in 5 s, 64 clients: no request is lost" {
-    local i names=(app-1 transform-1 app-2 transform-2)
+    local i names=(app-blue-1 transform-blue-1 app-blue-2 transform-blue-2)
     load_with 64 7 &
     for ((i = 0; i < 12; i++)); do
         signal_workers KILL "${names[i % 4]}"
@@ -79,7 +79,7 @@ expect_little_memory() {
     load_with 4 7 post-large &
     load=$!
     for ((i = 0; i < 15; i++)); do
-        signal_workers KILL "transform-$((i % 2 + 1))"
+        signal_workers KILL "transform-blue-$((i % 2 + 1))"
         sleep 0.4 # the pace of the kills
     done
     wait "$load"
