@@ -14,11 +14,10 @@ make_certificate() {
 
 # server_lines WEIGHT ADDRESS... : lines of an nginx upstream, which wants one at least: "down" is not called.
 server_lines() {
-    local address weight=
-    (($1 == 1)) || weight=" weight=$1"
+    local address
     for address in "${@:2}"; do
         # max_fails=0: never taken out. A worker that died is back in a moment, and if all are out, all fails.
-        say "server $address$weight max_fails=0;"
+        say "server $address weight=$1 max_fails=0;"
     done
     (($# > 1)) || say 'server 127.0.0.1:9 down;'
 }

@@ -1,13 +1,9 @@
 # Which set of a service gets how many of its requests, in nginx's configuration. Sourced after scripts/lib.sh, render.sh and
-# sets.sh, which has INSTANCES and WEIGHT: who changes these has nginx take it over.
+# sets.sh, which has INSTANCES and WEIGHT: who changes these has nginx take it over. What fails leaves all as it was, returns 1
+# and puts the reason into WHY: it is for the caller to say.
 # shellcheck shell=bash
 
-# common_divisor A B : the greatest
-common_divisor() {
-    local a=$1 b=$2
-    while ((b)); do set -- "$b" $((a % b)) && a=$1 b=$2; done
-    say "$a"
-}
+WHY=
 
 # addresses_of SET KIND : the sockets of its instances; KIND is sock or status
 addresses_of() {
@@ -23,29 +19,18 @@ serving_sets() {
     done
 }
 
-# weighted_lines SET... : all their instances, as lines of one upstream. A set's weight is shared by its instances, and
-# nginx wants whole numbers: so each has that weight times the number of instances of the other set.
-weighted_lines() {
-    local set other weights=() divisor=0
-    for set; do
-        for other; do [[ $other == "$set" ]] || break; done
-        weights+=($(($# == 1 ? 1 : WEIGHT[$set] * INSTANCES[$other])))
-        divisor=$(common_divisor "${weights[-1]}" "$divisor")
-    done
-    for set; do
-        server_lines $((weights[0] / divisor)) $(addresses_of "$set" sock)
-        weights=("${weights[@]:1}")
-    done
-}
-
 # call_sets SERVICE : what one_set sets, by INSTANCES and WEIGHT
 call_sets() {
-    local name=${1^^} sets set status=()
+    local name=${1^^} sets set lines= status=()
     mapfile -t sets < <(serving_sets "$1")
-    for set in "${sets[@]}"; do mapfile -t -O "${#status[@]}" status < <(addresses_of "$set" status); done
+    for set in "${sets[@]}"; do
+        # shellcheck disable=SC2046 # a word each
+        lines+=$(server_lines "${WEIGHT[$set]}" $(addresses_of "$set" sock))$'\n'
+        mapfile -t -O "${#status[@]}" status < <(addresses_of "$set" status)
+    done
     printf -v "${name}_CALL" %s "cgi-$1"
     ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || printf -v "${name}_CALL" %s "\$cgi_$1"
-    printf -v "${name}_SERVERS" %s "$(weighted_lines "${sets[@]}")"
+    printf -v "${name}_SERVERS" %s "${lines%$'\n'}"
     printf -v "${name}_STATUS_SERVERS" %s "$(server_lines 1 "${status[@]}")"
     for set in blue green; do
         # shellcheck disable=SC2046 # a word each
@@ -65,17 +50,16 @@ put_back() {
     mv -- "$RUN_DIR/nginx.before" "$RUN_DIR/nginx"
 }
 
-# take_over : have the running nginx serve by INSTANCES and WEIGHT. If it refuses, says so in one line, puts its files and
-# these back, and returns 1: what ran goes on.
+# take_over : have the running nginx serve by INSTANCES and WEIGHT
 take_over() {
     local nginx said
     nginx=$(pid_of nginx nginx) || die "nginx does not run in $RUN_DIR; ./scripts/stop and ./scripts/run start it anew"
     [[ ! -e $RUN_DIR/nginx.before ]] || put_back # somebody was killed here
     mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before"
     if ! said=$(render_sets 2>&1 && nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1); then
-        said="nginx refuses its configuration: ${said%%$'\n'*}"
+        WHY="nginx refuses its configuration: ${said%%$'\n'*}"
     elif ! reload_nginx "$nginx"; then
-        said="nginx does not take over its configuration: $(tail -n 1 "$RUN_DIR/log/error.log")"
+        WHY="nginx does not take over its configuration: $(tail -n 1 "$RUN_DIR/log/error.log")"
     else
         rm -rf -- "$RUN_DIR/nginx.before"
         save_sets
@@ -83,33 +67,32 @@ take_over() {
     fi
     put_back
     load_sets
-    say "${0##*/}: $said; nothing has changed" >&2
     return 1
 }
 
-# give_up SET WORDS... : it ends; what ran goes on
-give_up() {
+# fail_set SET WORDS... : what begin_set has begun ends
+fail_set() {
     end_set "$1"
     load_sets
-    say "${0##*/}: ${*:2}; nothing has changed" >&2
+    WHY=${*:2}
     return 1
 }
 
-# begin_set SET : start its instances, as many as its service has, and let nginx know of them; they have no part of the
-# requests yet. If they do not serve, says why in one line, ends them, and returns 1: what ran goes on.
+# begin_set SET : start its instances, as many as its service has, and let nginx know of them. They have no part of the
+# requests yet. Takes START_SECONDS at most until they serve.
 begin_set() {
     local count=${1%-*}_INSTANCES said names
     count=${count^^}
-    said=$("$BUILD_DIR/cgi-${1%-*}" -t 2>&1) || give_up "$1" "$1 does not start: ${said%%$'\n'*}" || return
-    start_set "$1" "${!count}" || give_up "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
+    said=$("$BUILD_DIR/cgi-${1%-*}" -t 2>&1) || fail_set "$1" "$1 does not start: ${said%%$'\n'*}" || return
+    start_set "$1" "${!count}" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
     INSTANCES[$1]=${!count} WEIGHT[$1]=0
     mapfile -t names < <(instances_of "$1")
     wait_until "$START_SECONDS" answer "${names[@]}" ||
-        give_up "$1" "$1 does not serve; log/$1-1.log in $RUN_DIR says: $(last_words "$1-1")" || return
-    take_over || { end_set "$1" && return 1; }
+        fail_set "$1" "$1 does not serve; log/$1-1.log in $RUN_DIR says: $(last_words "$1-1")" || return
+    take_over || fail_set "$1" "$WHY"
 }
 
-# finish_set SET : it has no part of the requests; nginx forgets it, and once no request can come any more, it drains and ends
+# finish_set SET : it has no part of the requests; nginx forgets it, and once no request can come any more, it ends
 finish_set() {
     INSTANCES[$1]=0
     take_over || return 1

@@ -7,11 +7,12 @@ ask() {
     REQUEST_METHOD=GET SCRIPT_NAME=/_status timeout 2 cgi-fcgi -bind -connect "$1" 2>/dev/null | sed '1,/^\r*$/d' || true
 }
 
-# service_status NAME SOCKET : its object
+# service_status NAME SOCKET [STATE] : its object. STATE is what it does if it answers at all: serving, or draining.
 service_status() {
     local told
     told=$(ask "$2")
-    jq -c --arg name "$1" '{name: $name, state: (if . then "serving" else "silent" end)} + .' <<<"${told:-null}"
+    jq -c --arg name "$1" --arg state "${3:-serving}" '{name: $name, state: (if . then $state else "silent" end)} + .' \
+        <<<"${told:-null}"
 }
 
 # nginx_status PID : likewise, of this master; none: it is gone. Memory is that of the master and its workers.
@@ -29,16 +30,16 @@ nginx_status() {
 }
 
 table() {
-    jq -r '["", "state", "pid", "uptime", "memory", "threads", "busy", "connections", "requests", "errors"],
-        (.[] | [.name, .state, .pid, .uptime, (if .memory then "\(.memory / 1048576 * 10 | round / 10)M" else null end),
+    jq -r '["", "state", "colour", "share", "pid", "uptime", "memory", "threads", "busy", "connections", "requests", "errors"],
+        (.[] | [.name, .state, .colour, .share, .pid, .uptime, (if .memory then "\(.memory / 1048576 * 10 | round / 10)M" else null end),
             .threads, .busy, .connections, .requests, .errors]) | map(. // "-") | @tsv' |
-        awk -F '\t' '{ printf "%-13s %-8s", $1, $2; for (i = 3; i <= NF; i++) printf " %11s", $i; print "" }'
+        awk -F '\t' '{ printf "%-17s %-8s %-6s %5s %7s", $1, $2, $3, $4, $5; for (i = 6; i <= NF; i++) printf " %11s", $i; print "" }'
 }
 
-# show_status [--json] : the objects on standard input, one array or a table of them. Fails unless all are serving.
+# show_status [--json] : the objects on standard input, one array or a table of them. Fails if one does not answer that should.
 show_status() {
     local all
     all=$(jq -cs .)
     if [[ ${1:-} == --json ]]; then say "$all"; else table <<<"$all"; fi
-    jq -e 'all(.state == "serving")' <<<"$all" >/dev/null
+    jq -e 'all(.state == "serving" or .state == "draining")' <<<"$all" >/dev/null
 }

@@ -136,8 +136,8 @@ PY
     reverse '{"message": "ab"}' -H 'X-Request-ID: follow-me'
     expect_reply 200
     wait_until 5 is_in_log '"request_id":"follow-me".*"status":200' access.log
-    cat "$RUN_DIR"/log/app-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
-    cat "$RUN_DIR"/log/transform-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
+    cat "$RUN_DIR"/log/app-blue-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
+    cat "$RUN_DIR"/log/transform-blue-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
 }
 
 @test "the access log is one JSON object a line, whatever a client sends" {

@@ -65,6 +65,7 @@ expect_rest_works() {
     local i
     for i in 1 2; do
         launch "transform-blue-$i" "$RUN_DIR/transform-blue-$i.sock" \
+            env STATUS_SOCKET="$RUN_DIR/transform-blue-$i.status" \
             spawn-fcgi -s "$RUN_DIR/transform-blue-$i.sock" -n -- "$BUILD_DIR/cgi-transform"
     done
     reverse '{"message": "ab"}'
@@ -177,7 +178,7 @@ fake_transform() {
     reverse '{"message": "params"}' -H "traceparent: $trace" -H 'X-Request-ID: traced'
     expect_reply 200 "\"HTTP_TRACEPARENT\": \"$trace\""
     wait_until 5 is_in_log '"request_id":"traced"' access.log
-    expect_match "\"upstream_status\":\"200, 200\",\"upstream_addr\":\"unix:$RUN_DIR/app-[12].sock, unix:$RUN_DIR/transform-[12].sock\",\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
+    expect_match "\"upstream_status\":\"200, 200\",\"upstream_addr\":\"unix:$RUN_DIR/app-blue-[12].sock, unix:$RUN_DIR/transform-blue-[12].sock\",\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
         "$(grep '"request_id":"traced"' "$RUN_DIR/log/access.log")"
     for bad in "${trace}0" "${trace%1}" "${trace^^}" 'x"y' ''; do
         reverse '{"message": "params"}' -H "traceparent: $bad"

@@ -65,8 +65,8 @@ expect_refused() {
     run "$ROOT/scripts/status"
     expect_status 0
     expect_equal 6 "${#lines[@]}" "lines: $output"
-    expect_match "^app-blue-1 +serving +$(worker_of app-blue-1) +[0-9]+ +[0-9.]+M +1 +0 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
-    expect_match "^nginx +serving +$(<"$RUN_DIR/nginx.pid") " "${lines[5]}"
+    expect_match "^app-blue-1 +serving +blue +100 +$(worker_of app-blue-1) +[0-9]+ +[0-9.]+M +1 +0 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
+    expect_match "^nginx +serving +- +- +$(<"$RUN_DIR/nginx.pid") " "${lines[5]}"
     # scripts/run's own call, and three more.
     "$ROOT/scripts/status" --json | jq -e '[.[] | select(.service == "cgi-transform") | .requests] | add >= 4'
     "$ROOT/scripts/status" --json | jq -e 'map(.name) == ["app-blue-1", "app-blue-2", "transform-blue-1", "transform-blue-2", "nginx"]'
@@ -74,7 +74,7 @@ expect_refused() {
     run "$ROOT/scripts/status"
     signal_workers CONT transform-blue-2
     expect_status 1
-    expect_match '^transform-blue-2 +silent +- ' "${lines[4]}"
+    expect_match '^transform-blue-2 +silent +blue +100 +- ' "${lines[4]}"
     end_stack
 }
 
@@ -321,7 +321,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
 
 @test "each script has --help, and refuses what it does not know" {
     local script
-    for script in run stop status test lint bench profile images rollout ecs pipeline deb; do
+    for script in run start stop route upgrade status test lint bench profile images rollout ecs pipeline deb; do
         run "$ROOT/scripts/$script" --help
         expect_status 0
         expect_match "^usage: ./scripts/$script" "${lines[0]}"

@@ -1,0 +1,239 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
+# shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
+# Two builds beside each other: scripts/start, route, upgrade, stop for one set; what bad input gets. Under load: load/.
+
+load lib/helpers
+load lib/stack
+
+setup() {
+    start_stack "$BATS_TEST_TMPDIR/r" UPSTREAM_TIMEOUT=60
+}
+
+teardown() {
+    end_stack
+}
+
+# served : how many of the last requests to /api each set of both services has answered, "app-blue 3", a line each
+served() {
+    jq -r 'select(.uri == "/api" and (.request_id | startswith("n-"))) | .upstream_addr' "$RUN_DIR/log/access.log" |
+        grep -oE '(app|transform)-[a-z]+' | sort | uniq -c | awk '{ print $2, $1 }'
+}
+
+# call_times COUNT [CURL OPTION...] : so many requests that `served` counts; each must be answered with 200
+call_times() {
+    local i
+    for ((i = 0; i < $1; i++)); do
+        reverse '{"message": "ab"}' -H "X-Request-ID: n-$i" "${@:2}"
+        expect_reply 200 '"ba"'
+    done
+    reverse '{"message": "ab"}' -H 'X-Request-ID: last'
+    wait_until 10 is_in_log '"request_id":"last"' access.log
+}
+
+forget_log() {
+    : >"$RUN_DIR/log/access.log"
+}
+
+# program_of INSTANCE : what its worker runs
+program_of() {
+    sha256sum <"/proc/$(worker_of "$1")/exe"
+}
+
+# another_build : the path of a build whose programs are other files than those that run, and as good
+another_build() {
+    local dir=$BATS_TEST_TMPDIR/another
+    cp -a "$BUILD_DIR" "$dir"
+    strip -o "$dir/cgi-app" "$BUILD_DIR/cgi-app"
+    strip -o "$dir/cgi-transform" "$BUILD_DIR/cgi-transform"
+    echo "$dir"
+}
+
+# bad_build SERVICE TEXT : likewise, but its SERVICE is a shell script with this text
+bad_build() {
+    local dir=$BATS_TEST_TMPDIR/bad
+    [[ -d $dir ]] || cp -a "$BUILD_DIR" "$dir"
+    printf '#!/bin/sh\n%s\n' "$2" >"$dir/cgi-$1"
+    echo "$dir"
+}
+
+# expect_as_before : the blue sets alone run, and answer
+expect_as_before() {
+    expect_equal 'app-blue 2 100 app-green 0 0 transform-blue 2 100 transform-green 0 0' "$(paste -sd ' ' "$RUN_DIR/sets")" sets || return
+    expect_equal 'app-blue-1 app-blue-2 transform-blue-1 transform-blue-2' \
+        "$(cd "$RUN_DIR" && echo *-*.pid | sed 's/\.pid//g')" "instances" || return
+    [[ ! -e $RUN_DIR/nginx.before ]] || return
+    reverse '{"message": "ab"}' && expect_reply 200 '"ba"'
+}
+
+# refuse REGEX COMMAND... : it fails, with one line that matches
+refuse() {
+    run env "${@:2}" 3>&-
+    [[ $status -ne 0 ]] || { echo "did not fail: ${*:2}" >&2; return 1; }
+    expect_equal 1 "${#lines[@]}" "lines of ${*:2}: $output" || return
+    expect_match "$1" "$output" "of ${*:2}"
+}
+
+is_in_sets() {
+    grep -qx "$1" "$RUN_DIR/sets"
+}
+
+# asked_by_upgrade : it has asked app's new set at least once what it tells of itself, so that it knows each pid
+asked_by_upgrade() {
+    "$ROOT/scripts/status" --json | jq -e 'map(select(.colour == "green") | .requests) | add > 12' >/dev/null
+}
+
+@test "a set started beside gets no request but those that ask for it; route gives it its part; stop ends it" {
+    run env BUILD_DIR="$(another_build)" "$ROOT/scripts/start" app green
+    expect_status 0
+    expect_equal '' "$output"
+    expect_no_match "^$(program_of app-blue-1)$" "$(program_of app-green-1)"
+    call_times 20
+    expect_equal 'app-blue 20,transform-blue 20' "$(served | paste -sd ,)"
+    forget_log
+    call_times 4 -H 'X-App-Colour: green'
+    expect_equal 'app-green 4,transform-blue 4' "$(served | paste -sd ,)"
+    reverse '{"message": "ab"}' -H 'X-App-Colour: red'
+    expect_problem 502
+    "$ROOT/scripts/route" app blue=3 green=1
+    run "$ROOT/scripts/route" show
+    expect_match '^app-blue +2 instances +3 of 4 +[0-9a-z]+' "${lines[0]}"
+    expect_match '^app-green +2 instances +1 of 4 ' "${lines[1]}"
+    run "$ROOT/scripts/status"
+    expect_match '^app-green-1 +serving +green +25 ' "$(grep '^app-green-1' <<<"$output")"
+    refuse 'stop: green of app still gets requests; ./scripts/route app blue' "$ROOT/scripts/stop" app green
+    "$ROOT/scripts/route" app green
+    forget_log
+    call_times 8
+    expect_equal 'app-green 8,transform-blue 8' "$(served | paste -sd ,)"
+    "$ROOT/scripts/stop" app blue
+    [[ ! -e $RUN_DIR/app-blue-1.sock ]]
+    is_healthy
+    call_times 2
+    # A worker that dies comes back as what it was.
+    local before
+    before=$(program_of app-green-1)
+    signal_workers KILL app-green-1
+    wait_until 10 is_healthy
+    wait_until 10 worker_runs app-green-1
+    expect_equal "$before" "$(program_of app-green-1)"
+    STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed'
+}
+
+worker_runs() {
+    [[ -n $(worker_of "$1") && $(readlink "/proc/$(worker_of "$1")/exe") == */cgi-* ]]
+}
+
+@test "weights hold to one in a hundred" {
+    "$ROOT/scripts/start" transform green
+    "$ROOT/scripts/route" transform blue=90 green=10
+    wrk -t 1 -c 8 -d 2s -s "$ROOT/tests/lib/post.lua" "$URL/api" >/dev/null 3>&-
+    # The lua script sends no id; the log has all.
+    reverse '{"message": "ab"}' -H 'X-Request-ID: last'
+    wait_until 10 is_in_log '"request_id":"last"' access.log
+    run jq -rn '[inputs | select(.method == "POST") | .upstream_addr | capture("transform-(?<c>[a-z]+)").c] |
+        (100 * (map(select(. == "green")) | length) / length) | . > 9 and . < 11' "$RUN_DIR/log/access.log"
+    expect_equal true "$output"
+}
+
+@test "upgrade: both services run the new build, the old one has gone, and run's foreground and status know" {
+    local build
+    build=$(another_build)
+    BUILD_DIR=$build run "$ROOT/scripts/upgrade" --step 0 3>&-
+    expect_status 0
+    expect_match '^app-green +2 instances 100 of 100' "${lines[0]}"
+    expect_equal 2 "${#lines[@]}" "$output"
+    expect_equal "$(sha256sum <"$build/cgi-app")" "$(program_of app-green-2)"
+    expect_equal "$(sha256sum <"$build/cgi-transform")" "$(program_of transform-green-1)"
+    expect_equal 'app-green-1 app-green-2 transform-green-1 transform-green-2' \
+        "$(cd "$RUN_DIR" && echo *-*.pid | sed 's/\.pid//g')"
+    run "$ROOT/scripts/status" --json
+    expect_equal 'app-green-1,app-green-2,transform-green-1,transform-green-2,nginx' "$(jq -r 'map(.name) | join(",")' <<<"$output")"
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+    # One service alone, and back to blue.
+    run "$ROOT/scripts/upgrade" --step 0 transform 3>&-
+    expect_status 0
+    expect_equal 'app-blue 0 0 app-green 2 100 transform-blue 2 100 transform-green 0 0' "$(paste -sd ' ' "$RUN_DIR/sets")"
+    is_healthy
+}
+
+@test "a new build that does not start, does not answer, answers wrongly or dies is taken back, and one line says why" {
+    # It passes its check of the settings first, where it does more than end.
+    local bad
+    bad=$(bad_build transform 'echo "no libsomething.so.1" >&2; exit 127')
+    refuse 'start: transform-green does not start: no libsomething.so.1' \
+        BUILD_DIR="$bad" "$ROOT/scripts/start" transform green
+    expect_as_before
+    # shellcheck disable=SC2016 # $1 is of the program made here
+    bad=$(bad_build transform '[ "$1" = -t ] && exit 0; echo "out of luck" >&2; exit 1')
+    refuse 'upgrade: transform-green does not serve; log/transform-green-1.log .* says: out of luck; taken back' \
+        BUILD_DIR="$bad" "$ROOT/scripts/upgrade" --step 0
+    expect_as_before
+    # app in transform's place is healthy, and knows no /reverse/message
+    cp "$BUILD_DIR/cgi-app" "$bad/cgi-transform"
+    refuse '^upgrade: a call of it was answered with: .*Bad Gateway.*; taken back' \
+        BUILD_DIR="$bad" "$ROOT/scripts/upgrade" --step 0 transform
+    expect_as_before
+    STACK_NOISE='compose: '
+}
+
+@test "a new instance that dies while it is watched: all requests go back to the old ones" {
+    "$ROOT/scripts/upgrade" --step 60 app >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    local upgrade=$!
+    wait_until 30 is_in_sets 'app-green 2 0'
+    wait_until 30 asked_by_upgrade
+    signal_workers KILL app-green-2
+    wait_until 60 is_gone "$upgrade"
+    expect_match 'upgrade: app-green-2 has died; .*; taken back' "$(<"$BATS_TEST_TMPDIR/out")"
+    expect_as_before
+    STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed'
+}
+
+@test "an upgrade that is interrupted is taken back" {
+    "$ROOT/scripts/upgrade" --step 60 >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    local upgrade=$!
+    wait_until 30 is_in_sets 'transform-green 2 0'
+    refuse 'another change of what runs .* is under way' "$ROOT/scripts/route" app blue
+    kill -TERM "$upgrade"
+    wait_until 30 is_gone "$upgrade"
+    expect_match 'interrupted; taken back' "$(<"$BATS_TEST_TMPDIR/out")"
+    expect_as_before
+}
+
+@test "bad input: one line, and what ran goes on running" {
+    refuse '"purple" is no colour of app; blue and green are' "$ROOT/scripts/route" app purple
+    refuse '"purple" is no colour of app; blue and green are' "$ROOT/scripts/route" app purple=10
+    refuse '"front" is no service; app and transform are' "$ROOT/scripts/route" front blue
+    refuse 'green of app does not run; ./scripts/start app green' "$ROOT/scripts/route" app green
+    refuse 'green of app does not run; ./scripts/start app green' "$ROOT/scripts/route" app blue=90 green=10
+    refuse 'the weight of blue is "many"; set it to a whole number' "$ROOT/scripts/route" app blue=many
+    refuse 'the weight of blue is "-1"; set it to a whole number' "$ROOT/scripts/route" app blue=-1
+    refuse 'all weights are 0' "$ROOT/scripts/route" app blue=0 green=0
+    refuse '"green" has no weight' "$ROOT/scripts/route" app blue=1 green
+    refuse 'blue of app runs already' "$ROOT/scripts/start" app blue
+    refuse 'STEP_SECONDS is "soon"' "$ROOT/scripts/upgrade" --step soon
+    refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/route" app blue
+    refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/upgrade"
+    expect_as_before
+}
+
+@test "a broken template: nginx's reason in one line, and all stays as it was, also for the next reload" {
+    "$ROOT/scripts/start" app green
+    local tree=$BATS_TEST_TMPDIR/tree
+    mkdir "$tree"
+    cp -r "$ROOT/nginx" "$ROOT/scripts" "$tree/"
+    echo 'no_such_directive on;' >>"$tree/nginx/limits.conf"
+    refuse 'route: nginx refuses its configuration: .*unknown directive "no_such_directive".*; nothing has changed' \
+        "$tree/scripts/route" app green
+    expect_equal 'app-green 2 0' "$(grep app-green "$RUN_DIR/sets")"
+    rm "$tree/nginx/limits.conf"
+    refuse 'route: nginx refuses its configuration: .*; nothing has changed' "$tree/scripts/route" app green
+    kill -HUP "$(<"$RUN_DIR/nginx.pid")"
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+    "$ROOT/scripts/route" app green
+    call_times 4
+    expect_equal 'app-green 4,transform-blue 4' "$(served | paste -sd ,)"
+}
