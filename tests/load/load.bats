@@ -7,6 +7,7 @@
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
 load ../lib/stack
+load ../lib/load
 
 STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed|writev\(\) failed|sendfile\(\) failed'
 
@@ -17,20 +18,6 @@ setup() {
 
 teardown() {
     end_stack
-}
-
-# load_with CLIENTS SECONDS [SCRIPT] : POSTs on kept connections; its report to $BATS_TEST_TMPDIR/wrk
-load_with() {
-    wrk -t 2 -c "$1" -d "$2s" --timeout 90s -s "$ROOT/tests/lib/${3:-post}.lua" "$URL/api" \
-        >"$BATS_TEST_TMPDIR/wrk" 2>&1 3>&-
-}
-
-# expect_no_loss : of the last load: some answers, each a 200, no socket error
-expect_no_loss() {
-    local report
-    report=$(<"$BATS_TEST_TMPDIR/wrk")
-    expect_match '[1-9][0-9]* requests in' "$report" &&
-        expect_no_match 'Non-2xx|Socket errors|wrong' "$report"
 }
 
 # has_little_memory : all service processes together have less than 12 MiB
