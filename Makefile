@@ -37,11 +37,13 @@ tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
 objects   := $(common) $(app) $(transform) $(tests)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
+# of nginx: nginx/NAME/ngx_http_NAME_module.c
+modules   := compose drain
 
 .PHONY: build test-programs run stop status test bench profile lint format asan tsan install uninstall deb \
         clean help
 
-build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(BUILD)/ngx_http_compose_module.so  ## compile all (the default)
+build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(modules:%=$(BUILD)/ngx_http_%_module.so)  ## compile all (the default)
 
 test-programs: $(programs)
 
@@ -109,19 +111,21 @@ $(programs):
 	@mkdir -p $(@D)
 	$(CC) $(ld_flags) -o $@ $^ $(libs)
 
-# nginx's module is built by nginx's own means, for the nginx that is installed: from what nginx-dev brings, or what
-# NGINX_SOURCE names.
-$(BUILD)/ngx_http_compose_module.so: $(BUILD)/nginx/objs/Makefile nginx/compose/ngx_http_compose_module.c
-	$(MAKE) -s -C $(BUILD)/nginx -f objs/Makefile modules
-	cp $(BUILD)/nginx/objs/$(@F) $@
+# nginx's modules are built by nginx's own means, for the nginx that is installed: from what nginx-dev brings, or what
+# NGINX_SOURCE names. A file of its own takes the old one's place: an nginx that runs may have that mapped.
+$(BUILD)/ngx_http_%_module.so: $(BUILD)/nginx/objs/Makefile $(foreach name,$(modules),$(wildcard nginx/$(name)/*.c))
+	$(MAKE) -s -C $(BUILD)/nginx -f objs/Makefile objs/$(@F)
+	cp $(BUILD)/nginx/objs/$(@F) $@.new
+	mv $@.new $@
 
-$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags nginx/compose/config
+$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags $(modules:%=nginx/%/config)
 	rm -rf -- $(BUILD)/nginx
 	mkdir -p $(BUILD)
 	cp -r $(NGINX_SOURCE) $(BUILD)/nginx
 	cd $(BUILD)/nginx && bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
 	    --with-cc-opt="-O2 -fstack-protector-strong $(WERROR)" --with-ld-opt="-Wl,-z,relro,-z,now" \
-	    --add-dynamic-module=$(CURDIR)/nginx/compose' >configure.log 2>&1 || { tail configure.log; false; }
+	    $(modules:%=--add-dynamic-module=$(CURDIR)/nginx/%)' >configure.log 2>&1 || \
+	    { tail configure.log; false; }
 
 # Written anew when the flags change, so that objects of two kinds do not get mixed.
 ifneq ($(CC) $(c_flags),$(file <$(BUILD)/flags))
