@@ -2,9 +2,9 @@
 
 usage: colours.py CHANGES ACCESS_LOG
 
-CHANGES has a line for each call of scripts/route: when it returned (Unix time), and its words: "app green",
-"app blue=50 green=50". Looks at what left 2 s after a change of a service, and before the next of it: all colours of a
-change are there then, and no other. Fails if not, or if there is nothing to look at.
+CHANGES has a line for each call of scripts/route: when it began and returned (Unix time), and its words: "app green",
+"app blue=50 green=50". Looks at what left from 2 s after a change of a service to the begin of the next of it: all colours
+of the change are there, and no other. Fails if not, or if there is nothing to look at.
 """
 
 import json
@@ -15,13 +15,13 @@ GRACE_S = 2
 
 
 def changes_of(path):
-    """service -> [(time, colours)], in order"""
+    """service -> [(begun, returned, colours)], in order"""
     changes = {}
     with open(path) as lines:
         for line in lines:
-            time, service, *parts = line.split()
+            begun, returned, service, *parts = line.split()
             colours = {part.split("=")[0] for part in parts}
-            changes.setdefault(service, []).append((float(time), colours))
+            changes.setdefault(service, []).append((float(begun), float(returned), colours))
     return changes
 
 
@@ -40,9 +40,9 @@ def answers_of(path):
 def main():
     changes, answers, failed = changes_of(sys.argv[1]), answers_of(sys.argv[2]), 0
     for service, all_of in changes.items():
-        ends = [time for time, _ in all_of[1:]] + [float("inf")]
-        for (begin, asked), end in zip(all_of, ends):
-            window = [colour for time, colour in answers[service] if begin + GRACE_S < time < end]
+        ends = [begun for begun, _, _ in all_of[1:]] + [float("inf")]
+        for (_, returned, asked), end in zip(all_of, ends):
+            window = [colour for time, colour in answers[service] if returned + GRACE_S < time < end]
             if not window or set(window) != asked:
                 failed += 1
                 print(f"{service} {sorted(asked)}: {len(window)} answers by {sorted(set(window))}")

@@ -37,12 +37,14 @@ end_load() {
     begin_load
     for change in 'app green' 'transform green' 'app blue=50 green=50' 'transform blue' 'app blue' \
         'transform blue=90 green=10' 'app green' 'transform green' 'app blue' 'transform blue'; do
+        local begun=$EPOCHREALTIME
         # shellcheck disable=SC2086 # words
         "$ROOT/scripts/route" $change 3>&-
-        echo "$EPOCHREALTIME $change" >>"$BATS_TEST_TMPDIR/changes"
+        echo "$begun $EPOCHREALTIME $change" >>"$BATS_TEST_TMPDIR/changes"
         # the pace of the changes: what is asked for has to hold from 2 s after it
-        sleep 1.4
+        sleep 1.3
     done
+    sleep 1.3
     end_load
     run python3 "$ROOT/tests/lib/colours.py" "$BATS_TEST_TMPDIR/changes" "$RUN_DIR/log/access.log"
     expect_status 0
