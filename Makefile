@@ -40,7 +40,7 @@ handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain
 
-.PHONY: build test-programs run stop status test bench profile lint format asan tsan install uninstall deb \
+.PHONY: build test-programs run stop status test bench soak profile lint format asan tsan install uninstall deb \
         clean help
 
 build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(modules:%=$(BUILD)/ngx_http_%_module.so)  ## compile all (the default)
@@ -61,6 +61,9 @@ test:    ## install what is missing, build, run every test
 
 bench:   ## measure it beside others that do the same job, under many clients, and with workers killed
 	./scripts/bench
+
+soak:    ## ten minutes of load, in which no process may grow
+	./scripts/soak
 
 profile: ## what a request costs each service, in instructions and system calls
 	./scripts/profile

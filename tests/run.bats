@@ -321,7 +321,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
 
 @test "each script has --help, and refuses what it does not know" {
     local script
-    for script in run start stop route upgrade status test lint bench profile images rollout ecs pipeline deb; do
+    for script in run start stop route upgrade status test lint bench soak profile images rollout ecs pipeline deb; do
         run "$ROOT/scripts/$script" --help
         expect_status 0
         expect_match "^usage: ./scripts/$script" "${lines[0]}"
@@ -344,7 +344,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
     expect_status 1
     local target
     run make -C "$ROOT" help
-    for target in build run stop test bench profile lint asan tsan clean help; do
+    for target in build run stop test bench soak profile lint asan tsan clean help; do
         expect_match "make $target +[a-z]" "$output"
     done
 }
