@@ -164,6 +164,7 @@ expect_no_loss_to_64() {
     local pid
     pid=$(on_host cat /run/cgi-message/app-1.pid)
     expect_equal "$(on_host id -u cgi-message)" "$(on_host stat -c %u "/proc/$pid")"
+    expect_equal 'root adm 640' "$(on_host stat -c '%U %G %a' /var/log/cgi-message/app-1.log)"
     run on_host setpriv --reuid nobody --clear-groups ls /run/cgi-message/app-1
     expect_match 'Permission denied' "$output"
 }
@@ -489,6 +490,25 @@ expect_units_run() {
     host_answers
     expect_host_status unit_pid cgi-app@1
     expect_equal 'cgi-message 600' "$(on_host stat -c '%U %a' /run/cgi-message/app-1/status)"
+}
+
+# is_in_journal SERVICE REGEX
+is_in_journal() {
+    on_host sh -c 'journalctl -b --no-pager -o cat -t "cgi-$0-1" -t "cgi-$0-2" | grep -qE "$1"' "$1" "$2"
+}
+
+@test "systemd: one request can be followed by its id through the access log and the journal" {
+    need_systemd_host
+    local service
+    set_setting 'LOG_LEVEL=debug'
+    on_host cgi-message restart
+    on_host curl -s -o /dev/null -H 'X-Request-ID: follow-me' -d '{"message": "x"}' http://127.0.0.1:8080/api
+    set_setting
+    wait_until 10 has_lines 1 '"request_id":"follow-me"' /var/log/cgi-message/access.log
+    for service in app transform; do
+        wait_until 10 is_in_journal "$service" '"request_id":"follow-me","message":"answered 200, [0-9]+ bytes, in [0-9.]+ ms"'
+    done
+    on_host cgi-message restart
 }
 
 # expect_all_replaced COMMAND... : after it, no unit is the same process
