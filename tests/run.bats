@@ -338,7 +338,7 @@ with_small_disk() {
 @test "where there is no apt-get, run names exactly the packages that are missing" {
     local bin=$BATS_TEST_TMPDIR/bin name
     mkdir "$bin"
-    for name in bash env dirname readlink realpath sed cc make nginx openssl envsubst spawn-fcgi curl cgi-fcgi jq; do
+    for name in bash env dirname readlink realpath sed cc make nginx openssl envsubst spawn-fcgi curl cgi-fcgi jq ps; do
         ln -s "$(command -v "$name" || echo "/usr/sbin/$name")" "$bin/$name"
     done
     # lib.sh adds /usr/sbin, which holds no apt-get; multiwatch is the one that is not linked here
