@@ -27,6 +27,12 @@ log_open(const char *service, enum log_level level)
     log_lowest = level;
 }
 
+bool
+log_writes(enum log_level level)
+{
+    return level >= log_lowest;
+}
+
 /* Copy `text` as the inside of a JSON string (RFC 8259, section 7); stops where `to` is full. */
 static void
 log_escape(const char *text, char *to, size_t size)
@@ -59,7 +65,7 @@ log_line(enum log_level level, const char *request_id, const char *format, ...)
     va_list arguments;
     int len;
 
-    if (level < log_lowest)
+    if (!log_writes(level))
         return;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);

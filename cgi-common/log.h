@@ -7,8 +7,13 @@
 
 #include "settings.h"
 
+#include <stdbool.h>
+
 /* Name the service and the lowest level to be written. Call it once, before there are threads. */
 void log_open(const char *service, enum log_level level);
+
+/* Whether a line of this level is written: for who would have to find out first what it says. */
+bool log_writes(enum log_level level);
 
 /*
  * Write one line: time (UTC), level, service, pid, the request's id (NULL: none) and a message that names

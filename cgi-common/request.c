@@ -9,7 +9,7 @@
 
 /* The meta-variables that count here; all others are passed over. */
 struct variables {
-    const char *method, *script_name, *path_info, *content_length, *request_id;
+    const char *method, *script_name, *path_info, *content_length, *request_id, *trace;
 };
 
 static void
@@ -22,7 +22,7 @@ variables_collect(struct variables *variables, char *const *params)
     } wanted[] = {
         {"REQUEST_METHOD=", 15, &variables->method},        {"SCRIPT_NAME=", 12, &variables->script_name},
         {"PATH_INFO=", 10, &variables->path_info},          {"CONTENT_LENGTH=", 15, &variables->content_length},
-        {"HTTP_X_REQUEST_ID=", 18, &variables->request_id},
+        {"HTTP_X_REQUEST_ID=", 18, &variables->request_id}, {"HTTP_TRACEPARENT=", 17, &variables->trace},
     };
 
     for (; *params != NULL; params++)
@@ -78,12 +78,13 @@ int
 request_load(struct request *request, char *const *params, size_t max_body, request_read_fn read, void *source,
              struct reply *reply)
 {
-    struct variables variables = {"", "", "", "", ""};
+    struct variables variables = {"", "", "", "", "", ""};
     size_t length;
 
     variables_collect(&variables, params);
     request->method = variables.method;
     request->id = request_id(variables.request_id);
+    request->trace = variables.trace;
     if (request->method[0] == '\0')
         return reply_problem(reply, 400, "REQUEST_METHOD is missing (RFC 3875, section 4.1.12)");
     if (request_content_length(variables.content_length, &length) != 0)

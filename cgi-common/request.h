@@ -13,6 +13,7 @@ struct request {
     const char *method;   /* REQUEST_METHOD, upper case as it came */
     const char *path;     /* SCRIPT_NAME followed by PATH_INFO (RFC 3875, section 4.1) */
     const char *id;       /* 1 to 64 of [A-Za-z0-9._-], or "" when none was given */
+    const char *trace;    /* HTTP_TRACEPARENT as it came (W3C Trace Context), or "" */
     struct buffer body;   /* the request's whole body; any byte may be in it */
     struct buffer joined; /* holds `path` when both parts had text; not for handlers */
 };

@@ -7,6 +7,7 @@
 #include "log.h"
 
 #include <string.h>
+#include <time.h>
 
 /* Whether `method` is one of the comma-separated names in `allow`. */
 static int
@@ -40,17 +41,33 @@ service_route(const struct service *service, const struct request *request, stru
     return reply_problem(reply, 404, "there is nothing at this path; GET / tells what there is");
 }
 
+/* From the first byte of the body that was read to the reply; what nginx measures beyond that is the way. */
+static void
+service_log(const struct request *request, const struct reply *reply, const struct timespec *begun)
+{
+    enum log_level level = reply->status >= 500 ? LOG_ERROR : LOG_DEBUG;
+    struct timespec now;
+
+    if (!log_writes(level))
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    log_line(level, request->id, "answered %d, %zu bytes, in %.3f ms%s%s", reply->status, reply->body.len,
+             (double)(now.tv_sec - begun->tv_sec) * 1e3 + (double)(now.tv_nsec - begun->tv_nsec) / 1e6,
+             request->trace[0] != '\0' ? ", traceparent " : "", request->trace);
+}
+
 void
 service_answer(const struct service *service, char *const *params, size_t max_body, request_read_fn read,
                void *source, struct reply *reply)
 {
     struct request request = {0};
+    struct timespec begun;
 
+    clock_gettime(CLOCK_MONOTONIC, &begun);
     counters_begin();
     if (request_load(&request, params, max_body, read, source, reply) == 200)
         service_route(service, &request, reply);
-    log_line(reply->status >= 500 ? LOG_ERROR : LOG_DEBUG, request.id, "answered %d, %zu bytes", reply->status,
-             reply->body.len);
+    service_log(&request, reply, &begun);
     reply->content_length = reply->body.len;
     if (request.method != NULL && strcmp(request.method, "HEAD") == 0)
         reply->body.len = 0; /* RFC 3875, section 4.3.3 */

@@ -27,7 +27,7 @@ struct service {
 /*
  * Read one request from `params` and `read` (request.h), let the route's handler answer it, and fill
  * `reply`. Always gives a complete reply, also when the request is bad, no route fits (404, 405) or memory
- * is short. Logs the request: at level error from status 500, at debug below.
+ * is short. Logs the request, and how long it took: at level error from status 500, at debug below.
  */
 void service_answer(const struct service *service, char *const *params, size_t max_body, request_read_fn read,
                     void *source, struct reply *reply);

@@ -158,9 +158,9 @@ status_listen(const char *path)
     strncpy(address.sun_path, path, sizeof address.sun_path - 1); /* settings_load() has seen that it fits */
     if (unlink(path) != 0 && errno != ENOENT)
         goto failed;
-    /* fchmod before bind: nobody else finds it open for a moment */
+    /* fchmod before bind: nobody else finds it open for a moment. chmod after it: whatever the umask. */
     if (fchmod(fd, S_IRUSR | S_IWUSR) == 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        listen(fd, STATUS_BACKLOG) == 0)
+        chmod(path, S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP) == 0 && listen(fd, STATUS_BACKLOG) == 0)
         return fd;
 failed:
     close(fd);

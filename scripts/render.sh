@@ -58,8 +58,9 @@ render_nginx() {
         mkdir -p -- "$RUN_DIR/nginx/${file%/*}" || return 1
         names=$(grep -oE '\$\{[A-Z_]+\}' "$ROOT/nginx/$file" | sort -u) || true
         # nginx looks for a relative include beside its main file, which on a host with other sites is not ours.
-        envsubst "${names:- }" <"$ROOT/nginx/$file" |
-            sed -E "s#^( *include +)([a-z])#\\1$RUN_DIR/nginx/\\2#" >"$RUN_DIR/nginx/$file" || return 1
+        { envsubst "${names:- }" <"$ROOT/nginx/$file" |
+            sed -E "s#^( *include +)([a-z])#\\1$RUN_DIR/nginx/\\2#" >"$RUN_DIR/nginx/$file"; } 2>/dev/null ||
+            die "$RUN_DIR/nginx/${file#./} cannot be written; is the disk full?"
     done < <(cd "$ROOT/nginx" && find . -name '*.conf')
 }
 

@@ -56,7 +56,9 @@ take_over() {
     nginx=$(pid_of nginx nginx) || die "nginx does not run in $RUN_DIR; ./scripts/stop and ./scripts/run start it anew"
     [[ ! -e $RUN_DIR/nginx.before ]] || put_back # somebody was killed here
     mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before"
-    if ! said=$(render_sets 2>&1 && nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1); then
+    if ! said=$(render_sets 2>&1); then
+        WHY=${said#"${0##*/}: "}
+    elif ! said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1); then
         WHY="nginx refuses its configuration: ${said%%$'\n'*}"
     elif ! reload_nginx "$nginx"; then
         WHY="nginx does not take over its configuration: $(tail -n 1 "$RUN_DIR/log/error.log")"

@@ -69,7 +69,7 @@ start() {
 start_instance() {
     STATUS_SOCKET=$RUN_DIR/$1.status start "$1" spawn-fcgi -s "$RUN_DIR/$1.sock" -M 0600 -b "$BACKLOG" -n -- \
         "$(command -v multiwatch)" -f 1 -r 2000000000 -t 1 -- "$RUN_DIR/bin/${1%-*}/cgi-${1%%-*}"
-    say "${pids[-1]}" >"$RUN_DIR/$1.pid"
+    { say "${pids[-1]}" >"$RUN_DIR/$1.pid"; } 2>/dev/null || die "$RUN_DIR/$1.pid cannot be written; is the disk full?"
 }
 
 # start_set SET COUNT : from BUILD_DIR. Returns before they serve.

@@ -132,12 +132,20 @@ PY
     expect_match '^[0-9a-f]{32}$' "$(header x-request-id)"
 }
 
-@test "one request can be followed by its id through the access log and both services' logs" {
-    reverse '{"message": "ab"}' -H 'X-Request-ID: follow-me'
+@test "one request can be followed by its id, or its traceparent, through the access log and both services' logs, with each's time" {
+    local trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 service
+    reverse '{"message": "ab"}' -H 'X-Request-ID: follow-me' -H "traceparent: $trace"
     expect_reply 200
     wait_until 5 is_in_log '"request_id":"follow-me".*"status":200' access.log
-    cat "$RUN_DIR"/log/app-blue-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
-    cat "$RUN_DIR"/log/transform-blue-?.log | grep -q '"request_id":"follow-me","message":"answered 200'
+    expect_match "\"request_time\":[0-9.]+,.*\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
+        "$(grep '"request_id":"follow-me"' "$RUN_DIR/log/access.log")"
+    for service in app transform; do
+        expect_match "\"message\":\"answered 200, [0-9]+ bytes, in [0-9]+\.[0-9]{3} ms, traceparent $trace\"" \
+            "$(cat "$RUN_DIR/log/$service"-*.log | grep '"request_id":"follow-me"')" "$service"
+    done
+    reverse '{"message": "ab"}' -H 'X-Request-ID: no-trace'
+    expect_match '"message":"answered 200, [0-9]+ bytes, in [0-9.]+ ms"' \
+        "$(cat "$RUN_DIR"/log/app-*.log | grep '"request_id":"no-trace"')"
 }
 
 @test "the access log is one JSON object a line, whatever a client sends" {

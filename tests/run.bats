@@ -271,6 +271,51 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
     end_stack
 }
 
+# with_small_disk FOLDER OPTIONS COMMAND... : run it where a file system of these options is mounted on FOLDER; it goes with
+# the last process that COMMAND has started
+with_small_disk() {
+    # shellcheck disable=SC2016 # $ is for the shell in there
+    unshare -m sh -c 'mount -t tmpfs -o "$2" tmpfs "$1" && shift 2 && exec "$@"' - "$@" 3>&-
+}
+
+@test "a full disk for the logs: all goes on and is answered" {
+    unshare -m true || skip "nothing can be mounted here"
+    local i
+    export HTTP_PORT HTTPS_PORT URL LOG_LEVEL=debug
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port) URL=http://127.0.0.1:$HTTP_PORT
+    mkdir -p "$RUN_DIR/log"
+    : >"$RUN_DIR/lock"
+    with_small_disk "$RUN_DIR/log" size=64k "$ROOT/scripts/run" -d
+    run nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" dd if=/dev/zero of="$RUN_DIR/log/fill"
+    expect_match 'No space left' "$output"
+    for ((i = 0; i < 50; i++)); do
+        reverse '{"message": "ab"}'
+        expect_reply 200
+    done
+    kill -USR1 "$(<"$RUN_DIR/nginx.pid")"
+    signal_workers KILL app-1 transform-2
+    reverse '{"message": "ab"}'
+    expect_reply 200
+    is_healthy
+    "$ROOT/scripts/status"
+    "$ROOT/scripts/stop"
+}
+
+@test "where the disk takes nothing more, run says so in one line, and nothing starts" {
+    unshare -m true || skip "nothing can be mounted here"
+    mkdir -p "$RUN_DIR/log"
+    : >"$RUN_DIR/lock"
+    export HTTP_PORT HTTPS_PORT
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
+    run with_small_disk "$RUN_DIR/log" nr_inodes=1 "$ROOT/scripts/run" -d
+    expect_status 1
+    expect_equal "run: $RUN_DIR/log cannot be written to; is the disk full?" "$output"
+    run with_small_disk "$RUN_DIR" size=16k "$ROOT/scripts/run" -d
+    expect_status 1
+    expect_match "^run: $RUN_DIR/nginx/[a-z./-]+ cannot be written; is the disk full\?$" "$output"
+    expect_equal '' "$(running)"
+}
+
 @test "a service that cannot start at all makes run fail with the reason, and nothing is left running" {
     export HTTP_PORT HTTPS_PORT
     HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
@@ -293,7 +338,7 @@ s=socket.create_server(("127.0.0.1",int(sys.argv[1]))); print("up",flush=True); 
 @test "where there is no apt-get, run names exactly the packages that are missing" {
     local bin=$BATS_TEST_TMPDIR/bin name
     mkdir "$bin"
-    for name in bash env dirname readlink realpath sed cc make nginx openssl envsubst spawn-fcgi curl cgi-fcgi jq; do
+    for name in bash env dirname readlink realpath sed cc make nginx openssl envsubst spawn-fcgi curl cgi-fcgi jq ps; do
         ln -s "$(command -v "$name" || echo "/usr/sbin/$name")" "$bin/$name"
     done
     # lib.sh adds /usr/sbin, which holds no apt-get; multiwatch is the one that is not linked here

@@ -49,6 +49,25 @@ expect_little_memory() {
     expect_little_memory
 }
 
+# is_logged COUNT : so many lines of calls with ?rotated= in the access log and the one before it
+is_logged() {
+    (($(cat "$RUN_DIR"/log/access.log{.1,} | grep -c "/api?rotated=") >= $1))
+}
+
+@test "the access log is renamed, and nginx told (USR1), under load: each call has its line in one of the two" {
+    local calls=20000 log=$RUN_DIR/log/access.log
+    curl -s -Z --no-progress-meter --parallel-max 64 -o /dev/null -w '%{http_code}\n' -d '{"message": "ab"}' "$URL/api?rotated=[1-$calls]" \
+        >"$BATS_TEST_TMPDIR/codes" 3>&- &
+    wait_until 10 test -s "$log"
+    mv "$log" "$log.1"
+    kill -USR1 "$(<"$RUN_DIR/nginx.pid")"
+    wait $!
+    expect_equal "$calls 200" "$(sort "$BATS_TEST_TMPDIR/codes" | uniq -c | xargs)" "statuses"
+    wait_until 10 is_logged "$calls"
+    expect_equal "$calls" "$(cat "$log.1" "$log" | grep -o '/api?rotated=[0-9]*' | sort -u | wc -l)" "lines, each of another call"
+    grep -q 'rotated=' "$log" # it did rotate meanwhile
+}
+
 @test "a worker killed with -9, 12 times in 5 s, 64 clients: no request is lost" {
     local i names=(app-blue-1 transform-blue-1 app-blue-2 transform-blue-2)
     load_with 64 7 &
