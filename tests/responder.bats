@@ -50,7 +50,7 @@ pid() {
 @test "the status is told on a socket of its own while the only worker is busy; nobody else may ask" {
     start_service transform "$SOCKET" THREADS=1 MAX_BODY_BYTES=50000000 STATUS_SOCKET="$SOCKET.status"
     scenario told_while_busy "$SOCKET.status"
-    expect_equal 600 "$(stat -c %a "$SOCKET.status")" "mode of the status socket"
+    expect_equal 660 "$(stat -c %a "$SOCKET.status")" "mode of the status socket"
 }
 
 @test "requests are counted by status, those for the status are not" {

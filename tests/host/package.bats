@@ -196,7 +196,7 @@ plain_pid() {
 @test "no systemd: status tells how each instance and nginx fare, for root alone" {
     need_plain_host
     expect_host_status plain_pid app-1
-    expect_equal 'cgi-message 600' "$(on_host stat -c '%U %a' /run/cgi-message/app-1/status)"
+    expect_equal 'cgi-message 660' "$(on_host stat -c '%U %a' /run/cgi-message/app-1/status)"
     run on_host setpriv --reuid nobody --clear-groups cgi-message status
     expect_status 1
     expect_equal 'cgi-message: status is for root' "$output"
@@ -489,7 +489,7 @@ expect_units_run() {
     need_systemd_host
     host_answers
     expect_host_status unit_pid cgi-app@1
-    expect_equal 'cgi-message 600' "$(on_host stat -c '%U %a' /run/cgi-message/app-1/status)"
+    expect_equal 'cgi-message 660' "$(on_host stat -c '%U %a' /run/cgi-message/app-1/status)"
 }
 
 # is_in_journal SERVICE REGEX
