@@ -99,6 +99,14 @@ ngx_http_drain_close_idle(ngx_event_t *timer)
 
 /* ---- the beginning of the end ---- */
 
+/* Ends what ngx_http_drain_body_filter() begins. */
+static void
+ngx_http_drain_exit(ngx_event_t *event)
+{
+    (void)event;
+    ngx_exiting = 1;
+}
+
 /* nginx is about to close what is idle, and closes this connection, the first of them. */
 static void
 ngx_http_drain_begin(ngx_event_t *read)
@@ -117,9 +125,11 @@ ngx_http_drain_begin(ngx_event_t *read)
         if (c[i].idle) /* else it is a new one, which nginx leaves alone */
             c[i].read->handler = ngx_http_drain_spare;
     }
+    ngx_http_drain_exit_again.handler = ngx_http_drain_exit;
+    ngx_http_drain_exit_again.log = ngx_cycle->log;
     ngx_http_drain_timer.handler = ngx_http_drain_close_idle;
-    ngx_http_drain_timer.data = c; /* nginx's debug log looks for a connection there */
     ngx_http_drain_timer.log = ngx_cycle->log;
+    ngx_http_drain_timer.data = c;       /* nginx's debug log looks for a connection there */
     ngx_http_drain_timer.cancelable = 1; /* a worker that has nothing else to do ends */
     ngx_http_drain_start_timer();
 }
@@ -147,6 +157,8 @@ ngx_http_drain_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
     c->read->handler = ngx_http_drain_begin;
+    c->read->log = cycle->log;
+    c->write->log = cycle->log;
     c->idle = 1;
     return NGX_OK;
 }
@@ -169,13 +181,6 @@ ngx_http_drain_header_filter(ngx_http_request_t *r)
     return ngx_http_drain_next_header_filter(r);
 }
 
-static void
-ngx_http_drain_exit(ngx_event_t *event)
-{
-    (void)event;
-    ngx_exiting = 1;
-}
-
 /*
  * A connection was promised to be kept when ngx_exiting was 0, and nginx looks at it again behind the last byte: so
  * for what it does next, and until it looks for other events, it is 0 once more. What gets to see that beside this
@@ -186,7 +191,6 @@ ngx_http_drain_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     if (ngx_http_drain_noticed != NULL && ngx_exiting && r->main->header_sent && r->main->keepalive) {
         ngx_exiting = 0;
-        ngx_http_drain_exit_again.handler = ngx_http_drain_exit;
         ngx_post_event(&ngx_http_drain_exit_again, &ngx_posted_events);
     }
     return ngx_http_drain_next_body_filter(r, in);
