@@ -30,23 +30,29 @@ ngx_module_t ngx_http_drain_module;
 static ngx_http_output_header_filter_pt ngx_http_drain_next_header_filter;
 static ngx_http_output_body_filter_pt ngx_http_drain_next_body_filter;
 
-/* Of this worker, once it is to end. */
-static ngx_event_handler_pt
-    *ngx_http_drain_noticed; /* by connection: its handler when it was found idle, or NULL */
+/* Of this worker, once it is to end. By connection: its handler when it was found idle, or NULL. */
+static ngx_event_handler_pt *ngx_http_drain_noticed;
 static ngx_event_t ngx_http_drain_timer;
 static ngx_event_t ngx_http_drain_exit_again;
 
 /* ---- idle connections ---- */
 
-/* A client's that waits for its first or next request. With HTTP/2 it may have streams; then it is not reusable. */
+/* What nginx closes when a worker is to end, and a client's that has sent nothing yet, which nginx leaves alone. */
 static ngx_uint_t
 ngx_http_drain_is_idle(ngx_connection_t *c)
 {
-    if (c->fd == (ngx_socket_t)-1 || c->listening == NULL || c->read->accept)
+    if (c->fd == (ngx_socket_t)-1 || c->read->accept)
         return 0;
     if (c->idle)
         return 1;
-    return c->reusable && c->requests == 0 && (c->ssl == NULL || c->ssl->handshaked);
+    return c->listening != NULL && c->reusable && c->requests == 0 && (c->ssl == NULL || c->ssl->handshaked);
+}
+
+/* It waits for a client's request. Else it is idle as one to a service, or has HTTP/2's streams: a GOAWAY cuts none. */
+static ngx_uint_t
+ngx_http_drain_waits(ngx_connection_t *c)
+{
+    return c->listening != NULL && c->reusable;
 }
 
 /* The client has sent what nginx has not read yet. */
@@ -87,7 +93,7 @@ ngx_http_drain_close_idle(ngx_event_t *timer)
     for (i = 0; i < ngx_cycle->connection_n; i++) {
         if (!ngx_http_drain_is_idle(&c[i]))
             continue;
-        if (c[i].reusable && (ngx_http_drain_noticed[i] == NULL || ngx_http_drain_has_data(&c[i]))) {
+        if (ngx_http_drain_waits(&c[i]) && (ngx_http_drain_noticed[i] == NULL || ngx_http_drain_has_data(&c[i]))) {
             ngx_http_drain_noticed[i] = c[i].read->handler;
             continue;
         }
@@ -119,10 +125,10 @@ ngx_http_drain_begin(ngx_event_t *read)
     if (ngx_http_drain_noticed == NULL)
         return;
     for (i = 0; i < ngx_cycle->connection_n; i++) {
-        if (!ngx_http_drain_is_idle(&c[i]) || !c[i].reusable)
+        if (!ngx_http_drain_is_idle(&c[i]) || !ngx_http_drain_waits(&c[i]))
             continue;
         ngx_http_drain_noticed[i] = c[i].read->handler;
-        if (c[i].idle) /* else it is a new one, which nginx leaves alone */
+        if (c[i].idle)
             c[i].read->handler = ngx_http_drain_spare;
     }
     ngx_http_drain_exit_again.handler = ngx_http_drain_exit;

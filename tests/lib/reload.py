@@ -203,10 +203,11 @@ def answer_under_way(port, nginx):
     client = Client(port)
     client.send(b'{"message": "%s"}' % (b"a" * 40_000_000))  # more than two sockets hold
     begin = client.receive_some()
-    nginx.reload()
+    old = nginx.reload()
     head, _ = client.receive(begin)
     expect(b"Connection: keep-alive" in head, f"expected keep-alive in {head}")
     client.call(b"close")
+    wait_until(lambda: nginx.is_rid_of(old), "an old worker stays")
 
 
 def stop(port, nginx):
