@@ -40,10 +40,12 @@ handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain
 
-.PHONY: build test-programs run stop status test bench soak profile lint format asan tsan install uninstall deb \
-        clean help
+.PHONY: build nginx-modules test-programs run stop status test bench soak profile lint format asan tsan install \
+        uninstall deb clean help
 
-build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(modules:%=$(BUILD)/ngx_http_%_module.so)  ## compile all (the default)
+build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (the default)
+
+nginx-modules: $(modules:%=$(BUILD)/ngx_http_%_module.so)
 
 test-programs: $(programs)
 

@@ -8,7 +8,7 @@ load lib/helpers
 load lib/stack
 
 setup() {
-    start_stack "$BATS_TEST_TMPDIR/r" APP_INSTANCES=1 TRANSFORM_INSTANCES=1
+    start_stack "$BATS_TEST_TMPDIR/r" APP_INSTANCES=1 TRANSFORM_INSTANCES=1 MAX_BODY_BYTES=50000000
 }
 
 teardown() {

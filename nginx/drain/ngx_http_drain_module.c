@@ -30,23 +30,29 @@ ngx_module_t ngx_http_drain_module;
 static ngx_http_output_header_filter_pt ngx_http_drain_next_header_filter;
 static ngx_http_output_body_filter_pt ngx_http_drain_next_body_filter;
 
-/* Of this worker, once it is to end. */
-static ngx_event_handler_pt
-    *ngx_http_drain_noticed; /* by connection: its handler when it was found idle, or NULL */
+/* Of this worker, once it is to end. By connection: its handler when it was found idle, or NULL. */
+static ngx_event_handler_pt *ngx_http_drain_noticed;
 static ngx_event_t ngx_http_drain_timer;
 static ngx_event_t ngx_http_drain_exit_again;
 
 /* ---- idle connections ---- */
 
-/* A client's that waits for its first or next request. With HTTP/2 it may have streams; then it is not reusable. */
+/* What nginx closes when a worker is to end, and a client's that has sent nothing yet, which nginx leaves alone. */
 static ngx_uint_t
 ngx_http_drain_is_idle(ngx_connection_t *c)
 {
-    if (c->fd == (ngx_socket_t)-1 || c->listening == NULL || c->read->accept)
+    if (c->fd == (ngx_socket_t)-1 || c->read->accept)
         return 0;
     if (c->idle)
         return 1;
-    return c->reusable && c->requests == 0 && (c->ssl == NULL || c->ssl->handshaked);
+    return c->listening != NULL && c->reusable && c->requests == 0 && (c->ssl == NULL || c->ssl->handshaked);
+}
+
+/* It waits for a client's request. Else it is idle as one to a service, or has HTTP/2's streams: a GOAWAY cuts none. */
+static ngx_uint_t
+ngx_http_drain_waits(ngx_connection_t *c)
+{
+    return c->listening != NULL && c->reusable;
 }
 
 /* The client has sent what nginx has not read yet. */
@@ -87,7 +93,7 @@ ngx_http_drain_close_idle(ngx_event_t *timer)
     for (i = 0; i < ngx_cycle->connection_n; i++) {
         if (!ngx_http_drain_is_idle(&c[i]))
             continue;
-        if (c[i].reusable && (ngx_http_drain_noticed[i] == NULL || ngx_http_drain_has_data(&c[i]))) {
+        if (ngx_http_drain_waits(&c[i]) && (ngx_http_drain_noticed[i] == NULL || ngx_http_drain_has_data(&c[i]))) {
             ngx_http_drain_noticed[i] = c[i].read->handler;
             continue;
         }
@@ -98,6 +104,14 @@ ngx_http_drain_close_idle(ngx_event_t *timer)
 }
 
 /* ---- the beginning of the end ---- */
+
+/* Ends what ngx_http_drain_body_filter() begins. */
+static void
+ngx_http_drain_exit(ngx_event_t *event)
+{
+    (void)event;
+    ngx_exiting = 1;
+}
 
 /* nginx is about to close what is idle, and closes this connection, the first of them. */
 static void
@@ -111,15 +125,17 @@ ngx_http_drain_begin(ngx_event_t *read)
     if (ngx_http_drain_noticed == NULL)
         return;
     for (i = 0; i < ngx_cycle->connection_n; i++) {
-        if (!ngx_http_drain_is_idle(&c[i]) || !c[i].reusable)
+        if (!ngx_http_drain_is_idle(&c[i]) || !ngx_http_drain_waits(&c[i]))
             continue;
         ngx_http_drain_noticed[i] = c[i].read->handler;
-        if (c[i].idle) /* else it is a new one, which nginx leaves alone */
+        if (c[i].idle)
             c[i].read->handler = ngx_http_drain_spare;
     }
+    ngx_http_drain_exit_again.handler = ngx_http_drain_exit;
+    ngx_http_drain_exit_again.log = ngx_cycle->log;
     ngx_http_drain_timer.handler = ngx_http_drain_close_idle;
-    ngx_http_drain_timer.data = c; /* nginx's debug log looks for a connection there */
     ngx_http_drain_timer.log = ngx_cycle->log;
+    ngx_http_drain_timer.data = c;       /* nginx's debug log looks for a connection there */
     ngx_http_drain_timer.cancelable = 1; /* a worker that has nothing else to do ends */
     ngx_http_drain_start_timer();
 }
@@ -147,6 +163,8 @@ ngx_http_drain_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
     c->read->handler = ngx_http_drain_begin;
+    c->read->log = cycle->log;
+    c->write->log = cycle->log;
     c->idle = 1;
     return NGX_OK;
 }
@@ -169,13 +187,6 @@ ngx_http_drain_header_filter(ngx_http_request_t *r)
     return ngx_http_drain_next_header_filter(r);
 }
 
-static void
-ngx_http_drain_exit(ngx_event_t *event)
-{
-    (void)event;
-    ngx_exiting = 1;
-}
-
 /*
  * A connection was promised to be kept when ngx_exiting was 0, and nginx looks at it again behind the last byte: so
  * for what it does next, and until it looks for other events, it is 0 once more. What gets to see that beside this
@@ -186,7 +197,6 @@ ngx_http_drain_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     if (ngx_http_drain_noticed != NULL && ngx_exiting && r->main->header_sent && r->main->keepalive) {
         ngx_exiting = 0;
-        ngx_http_drain_exit_again.handler = ngx_http_drain_exit;
         ngx_post_event(&ngx_http_drain_exit_again, &ngx_posted_events);
     }
     return ngx_http_drain_next_body_filter(r, in);

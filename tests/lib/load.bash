@@ -14,3 +14,17 @@ expect_no_loss() {
     expect_match '[1-9][0-9]* requests in' "$report" &&
         expect_no_match 'Non-2xx|Socket errors|wrong' "$report"
 }
+
+# begin_load : 64 clients, until end_load; its pid is LOAD
+begin_load() {
+    load_with 64 120 &
+    LOAD=$!
+    wait_until 10 is_in_log '"status":200.*"user_agent":""' access.log # wrk's
+}
+
+# end_load : fails if one request was lost
+end_load() {
+    kill -INT "$(pgrep -P "$LOAD" -x wrk)"
+    wait "$LOAD"
+    expect_no_loss
+}

@@ -16,20 +16,6 @@ teardown() {
     end_stack
 }
 
-# begin_load : 64 clients, until end_load; its pid is LOAD
-begin_load() {
-    load_with 64 120 &
-    LOAD=$!
-    wait_until 10 is_in_log '"uri":"/api"' access.log
-}
-
-# end_load : fails if one request was lost
-end_load() {
-    kill -INT "$(pgrep -P "$LOAD" -x wrk)"
-    wait "$LOAD"
-    expect_no_loss
-}
-
 @test "10 changes of route, 64 clients: none fails; 2 s after each, all answers are by the colours asked for" {
     local change
     "$ROOT/scripts/start" app green 3>&-
