@@ -36,14 +36,17 @@ transform := $(call object,$(wildcard cgi-transform/*.c))
 tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
 objects   := $(common) $(app) $(transform) $(tests)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
+modules   := $(patsubst nginx/%/config,$(BUILD)/ngx_http_%_module.so,$(wildcard nginx/*/config))
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 
-.PHONY: build test-programs run stop status test bench profile lint format asan tsan install uninstall deb \
+.PHONY: build test-programs modules run stop status test bench profile lint format asan tsan install uninstall deb \
         clean help
 
-build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(BUILD)/ngx_http_compose_module.so  ## compile all (the default)
+build: $(BUILD)/cgi-app $(BUILD)/cgi-transform $(modules)  ## compile all (the default)
 
 test-programs: $(programs)
+
+modules: $(modules)
 
 run:     ## install what is missing, build, start everything in the foreground
 	./scripts/run
@@ -109,19 +112,20 @@ $(programs):
 	@mkdir -p $(@D)
 	$(CC) $(ld_flags) -o $@ $^ $(libs)
 
-# nginx's module is built by nginx's own means, for the nginx that is installed: from what nginx-dev brings, or what
+# nginx's modules are built by nginx's own means, for the nginx that is installed: from what nginx-dev brings, or what
 # NGINX_SOURCE names.
-$(BUILD)/ngx_http_compose_module.so: $(BUILD)/nginx/objs/Makefile nginx/compose/ngx_http_compose_module.c
+$(modules) &: $(BUILD)/nginx/objs/Makefile $(wildcard nginx/*/*.c)
 	$(MAKE) -s -C $(BUILD)/nginx -f objs/Makefile modules
-	cp $(BUILD)/nginx/objs/$(@F) $@
+	cp $(patsubst %,$(BUILD)/nginx/objs/%,$(notdir $(modules))) $(BUILD)/
 
-$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags nginx/compose/config
+$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags $(wildcard nginx/*/config)
 	rm -rf -- $(BUILD)/nginx
 	mkdir -p $(BUILD)
 	cp -r $(NGINX_SOURCE) $(BUILD)/nginx
 	cd $(BUILD)/nginx && bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
 	    --with-cc-opt="-O2 -fstack-protector-strong $(WERROR)" --with-ld-opt="-Wl,-z,relro,-z,now" \
-	    --add-dynamic-module=$(CURDIR)/nginx/compose' >configure.log 2>&1 || { tail configure.log; false; }
+	    $(patsubst %/config,--add-dynamic-module=$(CURDIR)/%,$(wildcard nginx/*/config))' \
+	    >configure.log 2>&1 || { tail configure.log; false; }
 
 # Written anew when the flags change, so that objects of two kinds do not get mixed.
 ifneq ($(CC) $(c_flags),$(file <$(BUILD)/flags))
