@@ -47,7 +47,7 @@ packages_for() {
     test)
         printf '%s\n' \
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
-            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt'
+            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt' 'prometheus promtool'
         ;;
     containers) # where a Docker engine runs: the image that the others are built on, a registry, a pod
         printf '%s\n' \

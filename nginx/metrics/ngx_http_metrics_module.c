@@ -382,7 +382,7 @@ ngx_http_metrics_init_zone(ngx_shm_zone_t *shm, void *data)
     static const ngx_str_t no_labels = ngx_null_string;
     ngx_http_metrics_main_conf_t *conf = shm->data, *before = data;
     ngx_http_metrics_server_t *servers = conf->servers.elts;
-    ngx_uint_t i, j;
+    ngx_uint_t i, j, missed = 0;
 
     conf->zone = before != NULL ? before->zone : ngx_http_metrics_create_zone((ngx_slab_pool_t *)shm->shm.addr);
     if (conf->zone == NULL)
@@ -391,12 +391,13 @@ ngx_http_metrics_init_zone(ngx_shm_zone_t *shm, void *data)
     conf->requests = ngx_http_metrics_place(conf->zone, &no_labels);
     for (i = 0; i < conf->servers.nelts; i++) {
         servers[i].counts = ngx_http_metrics_place(conf->zone, &servers[i].labels);
-        if (servers[i].counts == NULL)
-            ngx_log_error(NGX_LOG_WARN, shm->shm.log, 0, "metrics: no room to count %V; make metrics_zone larger",
-                          &servers[i].labels);
+        missed += servers[i].counts == NULL;
         for (j = 0; j < i && !servers[i].listed; j++)
             servers[i].listed = servers[j].counts == servers[i].counts;
     }
+    if (missed > 0)
+        ngx_log_error(NGX_LOG_ERR, shm->shm.log, 0,
+                      "metrics: no room to count %ui servers; make metrics_zone larger", missed);
     return NGX_OK;
 }
 
