@@ -23,13 +23,14 @@ files_in() {
     for file in opt/x/sbin/cgi-{app,transform,message} opt/x/share/man/man8/cgi-{app,transform,message}.8 \
         opt/x/share/cgi-message/nginx/site.conf conf/default/cgi-message conf/logrotate.d/cgi-message \
         conf/nginx/sites-available/cgi-message conf/nginx/modules-enabled/50-mod-http-compose.conf \
-        mods/ngx_http_compose_module.so units/cgi-{app@.service,transform@.service,message.target} \
+        mods/ngx_http_{compose,metrics}_module.so units/cgi-{app@.service,transform@.service,message.target} \
         opt/x/lib/sysusers.d/cgi-message.conf; do
         [[ -e $dir/$file || -L $dir/$file ]] || { echo "missing: $file" >&2; return 1; }
     done
     expect_equal /opt/x/share/nginx/modules-available/mod-http-compose.conf \
         "$(readlink "$dir/conf/nginx/modules-enabled/50-mod-http-compose.conf")"
-    expect_equal 'load_module /mods/ngx_http_compose_module.so;' "$(<"$dir/opt/x/share/nginx/modules-available/mod-http-compose.conf")"
+    expect_equal $'load_module /mods/ngx_http_compose_module.so;\nload_module /mods/ngx_http_metrics_module.so;' \
+        "$(<"$dir/opt/x/share/nginx/modules-available/mod-http-compose.conf")"
     expect_match 'EnvironmentFile=-/conf/default/cgi-message' "$(<"$dir/units/cgi-app@.service")"
     run grep -rIE '@[A-Z]+@|/usr/local' "$dir"
     expect_status 1
@@ -45,7 +46,7 @@ files_in() {
 @test "nginx's files are those of scripts/run: each that it has, but nginx.conf, is installed as it stands" {
     make_install install DESTDIR="$dir" PREFIX=/usr
     run diff -r "$ROOT/nginx" "$dir/usr/share/cgi-message/nginx"
-    expect_equal 'Dockerfile compose entrypoint nginx.conf' \
+    expect_equal 'Dockerfile compose entrypoint metrics nginx.conf' \
         "$(sed -nE "s#^Only in $ROOT/nginx: ##p" <<<"$output" | LC_ALL=C sort | xargs)" "$output"
     expect_no_match 'diff|Only in [^:]*share' "$output"
 }
