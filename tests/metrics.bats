@@ -225,6 +225,28 @@ is_soon() {
 
 # ---- what is made of it ----
 
+@test "status --prometheus: of each instance what the page cannot know, with the page's labels, also while one is frozen" {
+    local name frozen
+    reverse '{"message": "ab"}'
+    reverse '{"message": "ab"}'
+    frozen=$(names app | head -n 1)
+    signal_workers STOP "$frozen"
+    run "$ROOT/scripts/status" --prometheus
+    signal_workers CONT "$frozen"
+    expect_status 1
+    printf '%s\n' "$output" >"$BATS_TEST_TMPDIR/page"
+    expect_equal 0 "$(value "cgi_server_up\{service=\"app\",server=\"$frozen\"")"
+    expect_equal 3 "$(value "cgi_server_up\{")"
+    expect_equal 3 "$(value cgi_server_threads)"
+    expect_equal 0 "$(value cgi_server_busy_threads)"
+    (($(value cgi_server_resident_memory_bytes) > 1000000))
+    run promtool check metrics <"$BATS_TEST_TMPDIR/page"
+    expect_status 0
+    grep -oE 'service="[a-z]+",server="[^"]+"' "$BATS_TEST_TMPDIR/page" | sort -u >"$BATS_TEST_TMPDIR/told"
+    scrape
+    grep -oE 'service="[a-z]+",server="[^"]+"' "$BATS_TEST_TMPDIR/page" | sort -u | diff "$BATS_TEST_TMPDIR/told" -
+}
+
 # queries : the dashboard's, as Grafana sends them, one a line
 queries() {
     # shellcheck disable=SC2016 # Grafana's names
