@@ -47,7 +47,7 @@ packages_for() {
     test)
         printf '%s\n' \
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
-            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt'
+            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt' 'prometheus promtool'
         ;;
     containers) # where a Docker engine runs: the image that the others are built on, a registry, a pod
         printf '%s\n' \
@@ -249,7 +249,7 @@ settings_keep() {
 # settings_recall : those that the running copy was started with, whatever this shell has set
 settings_recall() {
     settings_run_dir
-    [[ -e $RUN_DIR/settings ]] && pid_of nginx nginx >/dev/null || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
+    [[ -e $RUN_DIR/settings ]] && compgen -G "$RUN_DIR/*.pid" >/dev/null || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
     unset "${SETTING_NAMES[@]}"
     # shellcheck source=/dev/null
     source "$RUN_DIR/settings"

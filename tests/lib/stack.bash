@@ -101,6 +101,16 @@ signal_workers() {
     for name in "${@:2}"; do kill "-$1" "$(worker_of "$name")"; done
 }
 
+# end_instance INSTANCE... : drain it and do not replace it
+end_instance() {
+    local name pid
+    for name; do
+        pid=$(multiwatch_of "$name")
+        kill -TERM "$pid"
+        wait_until 10 is_ended "$pid"
+    done
+}
+
 is_healthy() {
     [[ $(curl -s -o /dev/null --max-time 5 -w '%{http_code}' "$URL/_health") == 200 ]]
 }
