@@ -240,10 +240,12 @@ SETTING_NAMES=(HTTP_PORT HTTPS_PORT BIND APP_INSTANCES TRANSFORM_INSTANCES THREA
 
 # settings_keep : for who changes the running copy later; also what came of the limits of this shell
 settings_keep() {
-    local name
+    local name lines=
     for name in "${SETTING_NAMES[@]}" DESCRIPTORS KEPT_CONNECTIONS WORKER_CONNECTIONS; do
-        [[ ! -v $name ]] || printf 'export %s=%q\n' "$name" "${!name}"
-    done >"$RUN_DIR/settings"
+        [[ ! -v $name ]] || lines+="export $name=${!name@Q}"$'\n'
+    done
+    { printf %s "$lines" >"$RUN_DIR/settings"; } 2>/dev/null ||
+        die "$RUN_DIR/settings cannot be written; is the disk full?"
 }
 
 # settings_recall : those that the running copy was started with, whatever this shell has set

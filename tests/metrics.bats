@@ -47,12 +47,12 @@ names() {
     for file in "$RUN_DIR/$1"-*.pid; do basename "$file" .pid; done
 }
 
-# reload [SED-SCRIPT FILE] : after a change of one of nginx's files, until the old workers take no request any more
+# reload [SED-SCRIPT FILE...] : after a change of nginx's files, until the old workers take no request any more
 reload() {
     local nginx workers
     nginx=$(<"$RUN_DIR/nginx.pid")
     read -ra workers <"/proc/$nginx/task/$nginx/children" || true
-    (($# == 0)) || sed -i -E "$1" "$RUN_DIR/nginx/$2"
+    (($# == 0)) || (cd "$RUN_DIR/nginx" && sed -i -E "$@")
     kill -HUP "$nginx"
     wait_until 10 all_ended "${workers[@]}"
 }
@@ -163,11 +163,11 @@ all_ended() {
     risen 4 'cgi_http_requests_total'
     name=$(names transform | tail -n 1)
     cp "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/before"
-    reload "s/^( *)(server .*$name\.sock.*)/\1#\2/" upstreams.conf
+    reload "s/^( *)(server .*$name\.sock.*)/\1#\2/" upstreams.conf colours.conf
     risen 0 'cgi_http_requests_total'
     expect_equal 0 "$(value ".*server=\"$name\"")"
     reverse '{"message": "ab"}'
-    reload 's/^( *)#(server)/\1\2/' upstreams.conf
+    reload 's/^( *)#(server)/\1\2/' upstreams.conf colours.conf
     risen 1 'cgi_http_requests_total'
     risen 0 "cgi_upstream_requests_total\{service=\"transform\",server=\"$name\""
     nginx=$(<"$RUN_DIR/nginx.pid")

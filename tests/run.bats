@@ -293,7 +293,7 @@ with_small_disk() {
         expect_reply 200
     done
     kill -USR1 "$(<"$RUN_DIR/nginx.pid")"
-    signal_workers KILL app-1 transform-2
+    signal_workers KILL app-blue-1 transform-blue-2
     reverse '{"message": "ab"}'
     expect_reply 200
     is_healthy
@@ -312,7 +312,7 @@ with_small_disk() {
     expect_equal "run: $RUN_DIR/log cannot be written to; is the disk full?" "$output"
     run with_small_disk "$RUN_DIR" size=16k "$ROOT/scripts/run" -d
     expect_status 1
-    expect_match "^run: $RUN_DIR/nginx/[a-z./-]+ cannot be written; is the disk full\?$" "$output"
+    expect_match "^run: $RUN_DIR/[a-z./-]+ cannot be written; is the disk full\?$" "$output"
     expect_equal '' "$(running)"
 }
 
