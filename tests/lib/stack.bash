@@ -92,7 +92,9 @@ worker_of() {
 
 # is_ended PID : it does not run any more; a zombie does not
 is_ended() {
-    [[ ! -d /proc/$1 || $(<"/proc/$1/stat") == *") Z "* ]]
+    local stat
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    [[ $stat == *") Z "* ]]
 }
 
 # signal_workers SIGNAL INSTANCE...
