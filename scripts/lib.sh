@@ -251,7 +251,7 @@ settings_keep() {
 # settings_recall : those that the running copy was started with, whatever this shell has set
 settings_recall() {
     settings_run_dir
-    [[ -e $RUN_DIR/settings ]] && compgen -G "$RUN_DIR/*.pid" >/dev/null || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
+    { [[ -e $RUN_DIR/settings ]] && compgen -G "$RUN_DIR/*.pid" >/dev/null; } || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
     unset "${SETTING_NAMES[@]}"
     # shellcheck source=/dev/null
     source "$RUN_DIR/settings"

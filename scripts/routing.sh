@@ -4,6 +4,7 @@
 # shellcheck shell=bash
 
 WHY=
+START_SECONDS=10 # a start takes well under one
 
 # addresses_of SET KIND : the sockets of its instances; KIND is sock or status
 addresses_of() {
@@ -21,7 +22,7 @@ serving_sets() {
 
 # call_sets SERVICE : what one_set sets, by INSTANCES and WEIGHT
 call_sets() {
-    local name=${1^^} sets set lines= status=()
+    local name=${1^^} sets set lines='' status=()
     mapfile -t sets < <(serving_sets "$1")
     for set in "${sets[@]}"; do
         # shellcheck disable=SC2046 # a word each

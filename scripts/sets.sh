@@ -7,7 +7,6 @@
 # shellcheck shell=bash
 
 BACKLOG=4096     # per instance; the kernel's net.core.somaxconn cuts it
-START_SECONDS=10 # a start takes well under one
 DRAIN_SECONDS=25 # longer than nginx's worker_shutdown_timeout and the services' own limit, 20 s each
 
 # other_colour COLOUR
@@ -61,6 +60,7 @@ pids=() # of what this script has started
 start() {
     local name=$1
     shift
+    # shellcheck disable=SC2154 # scripts/run or lock_changes has opened it
     (cd "$RUN_DIR" && exec setsid "$@") </dev/null >>"$RUN_DIR/log/$name.log" 2>&1 {lock}>&- &
     pids+=($!)
 }
