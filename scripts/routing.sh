@@ -86,6 +86,7 @@ fail_set() {
 begin_set() {
     local count=${1%-*}_INSTANCES said names
     count=${count^^}
+    end_set "$1" # what somebody who was killed has left
     said=$("$BUILD_DIR/cgi-${1%-*}" -t 2>&1) || fail_set "$1" "$1 does not start: ${said%%$'\n'*}" || return
     start_set "$1" "${!count}" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
     INSTANCES[$1]=${!count} WEIGHT[$1]=0

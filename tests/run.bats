@@ -109,7 +109,7 @@ expect_refused() {
     end_stack
 }
 
-@test "in the foreground it stays, and Ctrl-C drains and stops all" {
+@test "in the foreground it stays, also through an upgrade, and Ctrl-C drains and stops all" {
     local pid
     HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
     # A background job ignores SIGINT unless told otherwise; python restores what a terminal's shell would give.
@@ -122,8 +122,10 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
     URL=http://127.0.0.1:$HTTP_PORT
     reverse '{"message": "ab"}'
     expect_reply 200
+    "$ROOT/scripts/upgrade" --step 1 app 3>&-
     kill -INT "$pid"
     wait_until 30 is_gone "$pid"
+    expect_no_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")"
     expect_equal '' "$(running)"
 }
 
