@@ -185,7 +185,9 @@ copy_edge() {
     local from=$BENCH_DIR/system
     [[ -e $from/nginx/assembly.conf ]] ||
         die "nginx/assembly.conf is not there any more; tests/bench/peers.bash puts the peers in its place"
+    mkdir -p -- "$PEER_DIR/bin"
     cp -a -- "$from/nginx" "$from/tls" "$PEER_DIR"
+    cp -a -- "$from/bin/nginx" "$PEER_DIR/bin"
     : >"$PEER_DIR/nginx/assembly.conf"
     find "$PEER_DIR/nginx" -name '*.conf' -exec sed -i -e "s|$from/|$PEER_DIR/|g" \
         -e "s/:$(peer_port system)\b/:$(peer_port "$1")/g" \

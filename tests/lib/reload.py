@@ -49,7 +49,7 @@ class Nginx:
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     titles[pid] = file.read()
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass
         return titles
 
