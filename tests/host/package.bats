@@ -170,9 +170,9 @@ canaries() {
     on_host sh -c 'grep "canary=$0-" /var/log/cgi-message/access.log | grep -c /run/cgi-message/app-green- || true' "$1"
 }
 
-# program_of PID : what it runs
+# program_of PID : what it runs. root in a container may not look at another user's process, unless it is privileged.
 program_of() {
-    on_host sha256sum "/proc/$1/exe" | cut -d ' ' -f 1
+    docker exec --privileged "$HOST" sha256sum "/proc/$1/exe" 3>&- | cut -d ' ' -f 1
 }
 
 begin_canary() {
@@ -245,8 +245,8 @@ expect_refusals() {
     refuse '"/nowhere" is no program; give the path of another build of cgi-app' cgi-message start app green /nowhere
     refuse 'app-green does not start: ' cgi-message start app green /bin/false
     # It passes the check of the settings, and then is silent.
-    on_host sh -c 'printf "#!/bin/sh\n[ \"\$1\" = -t ] || { echo no luck >&2; exec sleep 1000; }\n" >/tmp/silent && chmod 0755 /tmp/silent'
-    refuse 'app-green does not serve; .* says: no luck; nothing has changed' cgi-message start app green /tmp/silent
+    on_host sh -c 'printf "#!/bin/sh\n[ \"\$1\" = -t ] || { echo no luck >&2; exec sleep 1000; }\n" >/root/silent && chmod 0755 /root/silent'
+    refuse 'app-green does not serve; .* says: no luck; nothing has changed' cgi-message start app green /root/silent
     expect_equal "$before" "$(files_made)"
     expect_equal '' "$(on_host sh -c 'ls -d /run/cgi-message/app-green* 2>/dev/null' || true)"
     run on_host cgi-message start app green
