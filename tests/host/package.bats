@@ -48,10 +48,10 @@ newer_package() {
     dpkg-deb --root-owner-group -b "$TMP/tree" "$TMP/context/newer.deb" >/dev/null
 }
 
-# start_plain_host : with an nginx that serves its default site
+# start_plain_host : with an nginx that serves its default site; SYS_PTRACE: for program_of
 start_plain_host() {
     local HOST BATS_TEST_TMPDIR=$TMP
-    start_host "$TAG-plain" --init --tmpfs /full:size=64k,nr_inodes=16 -v "$TMP/context:/packages:ro" \
+    start_host "$TAG-plain" --init --cap-add SYS_PTRACE --tmpfs /full:size=64k,nr_inodes=16 -v "$TMP/context:/packages:ro" \
         -v "$ROOT/tests/lib:/tests:ro" "$CONTAINER_BASE" sleep infinity
     on_host apt-get update -qq
     host_installs nginx curl logrotate systemd-standalone-sysusers wrk
@@ -170,9 +170,9 @@ canaries() {
     on_host sh -c 'grep "canary=$0-" /var/log/cgi-message/access.log | grep -c /run/cgi-message/app-green- || true' "$1"
 }
 
-# program_of PID : what it runs. root in a container may not look at another user's process, unless it is privileged.
+# program_of PID : what it runs
 program_of() {
-    docker exec --privileged "$HOST" sha256sum "/proc/$1/exe" 3>&- | cut -d ' ' -f 1
+    on_host sha256sum "/proc/$1/exe" | cut -d ' ' -f 1
 }
 
 begin_canary() {
