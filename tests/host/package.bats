@@ -243,6 +243,10 @@ expect_refusals() {
     refuse 'blue of app is what is installed; only green' cgi-message start app blue /packages/cgi-app
     refuse 'blue of app is what is installed; only green' cgi-message stop app blue
     refuse '"/nowhere" is no program; give the path of another build of cgi-app' cgi-message start app green /nowhere
+    on_host sh -c 'cp "$0" /root/kept && echo "no_such_directive;" >>"$0"' /usr/share/cgi-message/nginx/edge.conf
+    refuse 'nginx refuses its configuration: .*no_such_directive.*; nothing has changed' cgi-message route app blue=90
+    refuse 'nginx refuses its configuration: .*no_such_directive.*; nothing has changed' cgi-message start app green /packages/cgi-app
+    on_host mv /root/kept /usr/share/cgi-message/nginx/edge.conf
     refuse 'app-green does not start: ' cgi-message start app green /bin/false
     # It passes the check of the settings, and then is silent.
     on_host sh -c 'printf "#!/bin/sh\n[ \"\$1\" = -t ] || { echo no luck >&2; exec sleep 1000; }\n" >/root/silent && chmod 0755 /root/silent'
