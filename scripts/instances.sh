@@ -6,8 +6,11 @@
 # shellcheck shell=bash
 
 BACKLOG=4096     # per instance; the kernel's net.core.somaxconn cuts it
-START_SECONDS=10 # a start takes well under one
-TOOL=./scripts/  # what an operator calls: this, and start, route, stop
+# shellcheck disable=SC2034 # these two are for routing.sh
+{
+    START_SECONDS=10 # a start takes well under one
+    TOOL=./scripts/  # what an operator calls: this, and start, route, stop
+}
 DRAIN_SECONDS=25 # longer than nginx's worker_shutdown_timeout and the services' own limit, 20 s each
 
 # instances_of SET : the names of its instances, one a line

@@ -3,6 +3,7 @@
 # cgi-message on a host has functions of its own. What fails leaves all as it was, returns 1 and puts the reason into WHY: it
 # is for the caller to say.
 # shellcheck shell=bash
+# shellcheck disable=SC2004 # INSTANCES and WEIGHT are by name: without the $ it would be another one
 
 WHY=
 
@@ -16,7 +17,7 @@ serving_sets() {
 
 # call_sets SERVICE : what one_set sets, by INSTANCES and WEIGHT
 call_sets() {
-    local name=${1^^} sets set lines= status=()
+    local name=${1^^} sets set lines='' status=()
     mapfile -t sets < <(serving_sets "$1")
     for set in "${sets[@]}"; do
         # shellcheck disable=SC2046 # a word each
