@@ -38,7 +38,7 @@ objects   := $(common) $(app) $(transform) $(tests)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
-modules   := compose drain
+modules   := compose drain metrics
 
 .PHONY: build nginx-modules test-programs run stop status test bench soak profile lint format asan tsan install \
         uninstall deb clean help
@@ -48,6 +48,8 @@ build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (th
 nginx-modules: $(modules:%=$(BUILD)/ngx_http_%_module.so)
 
 test-programs: $(programs)
+
+modules: $(modules)
 
 run:     ## install what is missing, build, start everything in the foreground
 	./scripts/run

@@ -447,17 +447,22 @@ connection_add(struct connections *connections, int fd)
     return 0;
 }
 
-/* Whether it may be closed now: time over, or nothing under way while draining. */
+/*
+ * Whether it may be closed now: time over, or nothing under way while draining. Not over is the time of a peer that
+ * has sent what no worker has come to read.
+ */
 static bool
 connection_is_over(struct connections *connections, int fd)
 {
     struct connection *connection = &connections->rows[fd];
+    bool reads = connection->out.len == 0 && !connection->discarding;
     char byte;
 
-    if (connection_expired(connection))
-        return true;
-    return atomic_load(&connections->draining) && connection->in.len == 0 && connection->out.len == 0 &&
-           !connection->discarding && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+    if (reads && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+        connection_allow(connection, CONNECTION_REQUEST_MS);
+        return false;
+    }
+    return connection_expired(connection) || (reads && connection->in.len == 0);
 }
 
 /*

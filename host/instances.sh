@@ -8,7 +8,6 @@
 NAME=cgi-message # of the user, and of each folder
 SOCKETS=/run/$NAME
 RUN_DIR=/var/lib/$NAME
-START_SECONDS=10
 DRAIN_SECONDS=25 # longer than the services' own limit, 20 s
 # shellcheck disable=SC2034 # for routing.sh
 TOOL='cgi-message '

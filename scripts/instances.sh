@@ -6,12 +6,9 @@
 # shellcheck shell=bash
 
 BACKLOG=4096     # per instance; the kernel's net.core.somaxconn cuts it
-# shellcheck disable=SC2034 # these two are for routing.sh
-{
-    START_SECONDS=10 # a start takes well under one
-    TOOL=./scripts/  # what an operator calls: this, and start, route, stop
-}
 DRAIN_SECONDS=25 # longer than nginx's worker_shutdown_timeout and the services' own limit, 20 s each
+# shellcheck disable=SC2034 # for routing.sh
+TOOL=./scripts/  # what an operator calls: this, and start, route, stop
 
 # instances_of SET : the names of its instances, one a line
 instances_of() {
@@ -33,6 +30,7 @@ pids=() # of what this script has started
 start() {
     local name=$1
     shift
+    # shellcheck disable=SC2154 # scripts/run or lock_changes has opened it
     (cd "$RUN_DIR" && exec setsid "$@") </dev/null >>"$RUN_DIR/log/$name.log" 2>&1 {lock}>&- &
     pids+=($!)
 }

@@ -47,7 +47,7 @@ packages_for() {
     test)
         printf '%s\n' \
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
-            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt'
+            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt' 'prometheus promtool'
         ;;
     containers) # where a Docker engine runs: the image that the others are built on, a registry, a pod
         printf '%s\n' \
@@ -240,16 +240,18 @@ SETTING_NAMES=(HTTP_PORT HTTPS_PORT BIND APP_INSTANCES TRANSFORM_INSTANCES THREA
 
 # settings_keep : for who changes the running copy later; also what came of the limits of this shell
 settings_keep() {
-    local name
+    local name lines=
     for name in "${SETTING_NAMES[@]}" DESCRIPTORS KEPT_CONNECTIONS WORKER_CONNECTIONS; do
-        [[ ! -v $name ]] || printf 'export %s=%q\n' "$name" "${!name}"
-    done >"$RUN_DIR/settings"
+        [[ ! -v $name ]] || lines+="export $name=${!name@Q}"$'\n'
+    done
+    { printf %s "$lines" >"$RUN_DIR/settings"; } 2>/dev/null ||
+        die "$RUN_DIR/settings cannot be written; is the disk full?"
 }
 
 # settings_recall : those that the running copy was started with, whatever this shell has set
 settings_recall() {
     settings_run_dir
-    [[ -e $RUN_DIR/settings ]] && pid_of nginx nginx >/dev/null || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
+    { [[ -e $RUN_DIR/settings ]] && compgen -G "$RUN_DIR/*.pid" >/dev/null; } || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
     unset "${SETTING_NAMES[@]}"
     # shellcheck source=/dev/null
     source "$RUN_DIR/settings"

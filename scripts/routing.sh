@@ -6,6 +6,7 @@
 # shellcheck disable=SC2004 # INSTANCES and WEIGHT are by name: without the $ it would be another one
 
 WHY=
+START_SECONDS=10 # a start takes well under one
 
 # serving_sets SERVICE : the sets that get requests
 serving_sets() {
@@ -91,6 +92,7 @@ fail_set() {
 begin_set() {
     local count=${1%-*}_INSTANCES said names
     count=${count^^}
+    end_set "$1" # what somebody who was killed has left
     said=$("$2" -t 2>&1) || fail_set "$1" "$1 does not start: ${said%%$'\n'*}" || return
     start_set "$1" "${!count}" "$2" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
     INSTANCES[$1]=${!count} WEIGHT[$1]=0

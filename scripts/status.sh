@@ -16,18 +16,30 @@ service_status() {
         '{name: $name, state: (if . then $state else "silent" end)} + . + {colour: $colour, share: $share}' <<<"${told:-null}"
 }
 
-# nginx_status PID : likewise, of this master; none: it is gone. Memory is that of the master and its workers.
-nginx_status() {
+# nginx_process PID : a master's pid, uptime (s) and workers ("threads"); and memory, its own and its workers'
+nginx_process() {
     local pids
-    [[ -n $1 ]] || {
-        say '{"name":"nginx","state":"gone"}'
-        return
-    }
     read -ra pids <"/proc/$1/task/$1/children" || true # the line has no end
     ps -o pid=,ppid=,etimes=,rss= -p "$1" "${pids[@]/#/-p}" | awk -v master="$1" '
         { memory += $4 * 1024 } $1 == master { uptime = $3 } $2 == master { workers++ }
-        END { printf "{\"name\":\"nginx\",\"state\":\"serving\",\"pid\":%d,\"uptime\":%d,\"threads\":%d,\"memory\":%d}\n",
-                  master, uptime, workers, memory }'
+        END { printf "{\"pid\":%d,\"uptime\":%d,\"threads\":%d,\"memory\":%d}\n", master, uptime, workers, memory }'
+}
+
+# nginx_counts URL : from its page for Prometheus: connections, requests, and those with a status from 500
+nginx_counts() {
+    curl -sf --max-time 2 "$1/_metrics" | awk '
+        /^nginx_connections\{/ { connections += $2 } /^cgi_http_requests_total/ { requests += $2 }
+        /^cgi_http_requests_total\{status="5/ { errors += $2 }
+        END { if (NR) printf "{\"connections\":%d,\"requests\":%d,\"errors\":%d}\n", connections, requests, errors }'
+}
+
+# nginx_status PID URL : the object of nginx, whose master this is, and whose page for Prometheus is there; no PID: it is gone
+nginx_status() {
+    if [[ -z $1 ]]; then
+        say '{"name":"nginx","state":"gone"}'
+    else
+        { nginx_process "$1" && nginx_counts "$2"; } | jq -cs '{name: "nginx", state: "serving"} + add'
+    fi
 }
 
 table() {
@@ -37,10 +49,30 @@ table() {
         awk -F '\t' '{ printf "%-17s %-8s %-6s %5s %7s", $1, $2, $3, $4, $5; for (i = 6; i <= NF; i++) printf " %11s", $i; print "" }'
 }
 
-# show_status [--json] : the objects on standard input, one array or a table of them. Fails if one does not answer that should.
+# The labels are those of /_metrics.
+prometheus() {
+    jq -r '
+        def family(name; help; value):
+            "# HELP \(name) \(help)", "# TYPE \(name) gauge",
+            (.[] | select(.name != "nginx") | value as $value | select($value != null) |
+                "\(name){service=\"\(.name | sub("-.*"; ""))\",server=\"\(.name)\"} \($value)");
+        family("cgi_server_up"; "Whether it tells its status."; if .state != "silent" then 1 else 0 end),
+        family("cgi_server_uptime_seconds"; "Since its process began."; .uptime),
+        family("cgi_server_resident_memory_bytes"; "Of its process."; .memory),
+        family("cgi_server_threads"; "That take requests."; .threads),
+        family("cgi_server_busy_threads"; "That are in a request."; .busy),
+        family("cgi_server_connections"; "Of nginx to it, idle ones among them."; .connections)'
+}
+
+# show_status [--json | --prometheus] : the objects on standard input, in one array, as metrics, or in a table. Fails if one
+# does not answer that should.
 show_status() {
     local all
     all=$(jq -cs .)
-    if [[ ${1:-} == --json ]]; then say "$all"; else table <<<"$all"; fi
+    case ${1:-} in
+    --json) say "$all" ;;
+    --prometheus) prometheus <<<"$all" ;;
+    *) table <<<"$all" ;;
+    esac
     jq -e 'all(.state == "serving" or .state == "draining")' <<<"$all" >/dev/null
 }

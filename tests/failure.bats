@@ -24,16 +24,6 @@ teardown() {
     return "$failed"
 }
 
-# end_instance INSTANCE... : drain it and do not replace it
-end_instance() {
-    local name pid
-    for name; do
-        pid=$(multiwatch_of "$name")
-        kill -TERM "$pid"
-        wait_until 10 is_ended "$pid"
-    done
-}
-
 # replace_transform PROGRAM [VARIABLE=VALUE...] : another program in the place of both transforms
 replace_transform() {
     local i

@@ -137,7 +137,7 @@ worker_runs() {
     expect_equal true "$output"
 }
 
-@test "upgrade: both services run the new build, the old one has gone, and run's foreground and status know" {
+@test "upgrade: both services run the new build, the old one has gone, and status knows" {
     local build
     build=$(another_build)
     BUILD_DIR=$build run "$ROOT/scripts/upgrade" --step 0 3>&-
@@ -200,6 +200,34 @@ worker_runs() {
     wait_until 30 is_gone "$upgrade"
     expect_match 'interrupted; taken back' "$(<"$BATS_TEST_TMPDIR/out")"
     expect_as_before
+}
+
+@test "an upgrade killed with -9: all goes on, the next one says what is left, and begins anew after it" {
+    "$ROOT/scripts/upgrade" --step 60 transform >/dev/null 2>&1 3>&- &
+    local upgrade=$!
+    wait_until 30 is_in_sets 'transform-green 2 0'
+    kill -KILL "$upgrade"
+    wait_until 10 is_gone "$upgrade"
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+    wait_until 10 changes_are_free
+    refuse 'transform-green runs already; ./scripts/stop transform green' "$ROOT/scripts/upgrade"
+    "$ROOT/scripts/stop" transform green
+    expect_as_before
+    # So early that nothing is written down yet: there are instances that nobody knows of.
+    cp -r "$RUN_DIR/sets" "$BATS_TEST_TMPDIR/sets"
+    "$ROOT/scripts/start" transform green 3>&-
+    local before
+    before=$(worker_of transform-green-1)
+    cp "$BATS_TEST_TMPDIR/sets" "$RUN_DIR/sets"
+    "$ROOT/scripts/upgrade" --step 0 transform 3>&-
+    is_ended "$before"
+    reverse '{"message": "ab"}'
+    expect_reply 200 '"ba"'
+}
+
+changes_are_free() {
+    flock -n "$RUN_DIR/changes.lock" true
 }
 
 @test "bad input: one line, and what ran goes on running" {

@@ -47,7 +47,7 @@ pid() {
 
 # ---- status ----
 
-@test "the status is told on a socket of its own while the only worker is busy; nobody else may ask" {
+@test "the status is told on a socket of its own while the only worker is busy; only its user and group may ask" {
     start_service transform "$SOCKET" THREADS=1 MAX_BODY_BYTES=50000000 STATUS_SOCKET="$SOCKET.status"
     scenario told_while_busy "$SOCKET.status"
     expect_equal 660 "$(stat -c %a "$SOCKET.status")" "mode of the status socket"

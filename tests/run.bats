@@ -109,7 +109,7 @@ expect_refused() {
     end_stack
 }
 
-@test "in the foreground it stays, and Ctrl-C drains and stops all" {
+@test "in the foreground it stays, also through an upgrade, and Ctrl-C drains and stops all" {
     local pid
     HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
     # A background job ignores SIGINT unless told otherwise; python restores what a terminal's shell would give.
@@ -122,8 +122,10 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
     URL=http://127.0.0.1:$HTTP_PORT
     reverse '{"message": "ab"}'
     expect_reply 200
+    "$ROOT/scripts/upgrade" --step 1 app 3>&-
     kill -INT "$pid"
     wait_until 30 is_gone "$pid"
+    expect_no_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")"
     expect_equal '' "$(running)"
 }
 
@@ -293,7 +295,7 @@ with_small_disk() {
         expect_reply 200
     done
     kill -USR1 "$(<"$RUN_DIR/nginx.pid")"
-    signal_workers KILL app-1 transform-2
+    signal_workers KILL app-blue-1 transform-blue-2
     reverse '{"message": "ab"}'
     expect_reply 200
     is_healthy
@@ -312,7 +314,7 @@ with_small_disk() {
     expect_equal "run: $RUN_DIR/log cannot be written to; is the disk full?" "$output"
     run with_small_disk "$RUN_DIR" size=16k "$ROOT/scripts/run" -d
     expect_status 1
-    expect_match "^run: $RUN_DIR/nginx/[a-z./-]+ cannot be written; is the disk full\?$" "$output"
+    expect_match "^run: $RUN_DIR/[a-z./-]+ cannot be written; is the disk full\?$" "$output"
     expect_equal '' "$(running)"
 }
 

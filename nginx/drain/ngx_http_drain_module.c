@@ -48,7 +48,7 @@ ngx_http_drain_is_idle(ngx_connection_t *c)
     return c->listening != NULL && c->reusable && c->requests == 0 && (c->ssl == NULL || c->ssl->handshaked);
 }
 
-/* It waits for a client's request. Else it is idle as one to a service, or has HTTP/2's streams: a GOAWAY cuts none. */
+/* It waits for a client's request. Else it is one to a service, or has HTTP/2's streams, and a GOAWAY cuts none. */
 static ngx_uint_t
 ngx_http_drain_waits(ngx_connection_t *c)
 {
@@ -195,7 +195,8 @@ ngx_http_drain_header_filter(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_drain_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    if (ngx_http_drain_noticed != NULL && ngx_exiting && r->main->header_sent && r->main->keepalive) {
+    if (ngx_http_drain_noticed != NULL && ngx_exiting && r->stream == NULL && r->main->header_sent &&
+        r->main->keepalive) {
         ngx_exiting = 0;
         ngx_post_event(&ngx_http_drain_exit_again, &ngx_posted_events);
     }

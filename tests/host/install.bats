@@ -23,7 +23,8 @@ files_in() {
     for file in opt/x/sbin/cgi-{app,transform,message} opt/x/share/man/man8/cgi-{app,transform,message}.8 \
         opt/x/share/cgi-message/nginx/site.conf conf/default/cgi-message conf/logrotate.d/cgi-message \
         conf/nginx/sites-available/cgi-message conf/nginx/modules-enabled/50-mod-http-cgi.conf \
-        mods/ngx_http_{compose,drain}_module.so units/cgi-{app@.service,app-green@.service,transform@.service,message.target} \
+        mods/ngx_http_{compose,drain,metrics}_module.so \
+        units/cgi-{app@.service,app-green@.service,transform@.service,message.target} \
         opt/x/lib/sysusers.d/cgi-message.conf; do
         [[ -e $dir/$file || -L $dir/$file ]] || { echo "missing: $file" >&2; return 1; }
     done
@@ -45,7 +46,7 @@ files_in() {
 @test "nginx's files are those of scripts/run: each that it has, but nginx.conf, is installed as it stands" {
     make_install install DESTDIR="$dir" PREFIX=/usr
     run diff -r "$ROOT/nginx" "$dir/usr/share/cgi-message/nginx"
-    expect_equal 'Dockerfile compose drain entrypoint nginx.conf' \
+    expect_equal 'Dockerfile compose drain entrypoint metrics nginx.conf' \
         "$(sed -nE "s#^Only in $ROOT/nginx: ##p" <<<"$output" | LC_ALL=C sort | xargs)" "$output"
     expect_no_match 'diff|Only in [^:]*share' "$output"
 }

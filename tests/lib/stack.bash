@@ -92,13 +92,25 @@ worker_of() {
 
 # is_ended PID : it does not run any more; a zombie does not
 is_ended() {
-    [[ ! -d /proc/$1 || $(<"/proc/$1/stat") == *") Z "* ]]
+    local stat
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    [[ $stat == *") Z "* ]]
 }
 
 # signal_workers SIGNAL INSTANCE...
 signal_workers() {
     local name
     for name in "${@:2}"; do kill "-$1" "$(worker_of "$name")"; done
+}
+
+# end_instance INSTANCE... : drain it and do not replace it
+end_instance() {
+    local name pid
+    for name; do
+        pid=$(multiwatch_of "$name")
+        kill -TERM "$pid"
+        wait_until 10 is_ended "$pid"
+    done
 }
 
 is_healthy() {

@@ -1,0 +1,136 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# The nginx module alone (nginx/metrics): whose calls it counts, in whose name, and what it does when its memory is full.
+# With the services behind it, it is tested by metrics.bats.
+
+load lib/helpers
+
+setup() {
+    DIR=$BATS_TEST_TMPDIR
+    PORT=$(python3 "$ROOT/tests/lib/http.py" free-port)
+    SERVER="listen 127.0.0.1:$PORT; metrics on; location = /page { metrics_page; }"
+}
+
+teardown() {
+    [[ ! -s $DIR/pid ]] || end_nginx "$(<"$DIR/pid")"
+}
+
+end_nginx() {
+    kill -TERM "$1"
+    wait_until 10 is_gone "$1"
+}
+
+# configure HTTP... : nginx's configuration, with this in its http {}
+configure() {
+    local user=
+    ((EUID != 0)) || user='user root;' # whose folder this is
+    printf '%s\n' "load_module $BUILD_DIR/ngx_http_metrics_module.so;" "pid $DIR/pid; $user" 'events {}' \
+        "http { access_log off; client_body_temp_path $DIR/b; proxy_temp_path $DIR/p; fastcgi_temp_path $DIR/f;" \
+        "uwsgi_temp_path $DIR/u; scgi_temp_path $DIR/s;" "$@" '}' >"$DIR/conf"
+}
+
+start_nginx() {
+    nginx -e "$DIR/error.log" -c "$DIR/conf" 3>&-
+    wait_until 5 test -s "$DIR/pid"
+}
+
+# configuration N : nginx has taken its Nth
+configuration() {
+    kill -HUP "$(<"$DIR/pid")"
+    wait_until 5 answers "/is-$1"
+}
+
+answers() {
+    curl -sSf -o /dev/null --max-time 5 "http://127.0.0.1:$PORT$1" 2>/dev/null
+}
+
+get() {
+    curl -sS -o /dev/null --max-time 5 "http://127.0.0.1:$PORT$1"
+}
+
+# page [REGEX] : its lines of requests and calls by status
+page() {
+    curl -sS --max-time 5 "http://127.0.0.1:$PORT/page" | grep -E "^cgi_[a-z]+_requests_total" | grep -E "${1:-.}" || true
+}
+
+is_counted() {
+    [[ $(page "$1") == *" $2" ]]
+}
+
+# are_counted COUNT REGEX : so many servers, after one more call; an old worker may have taken those before
+are_counted() {
+    get /
+    (($(page "$2" | wc -l) == $1))
+}
+
+# upstream NAME SERVER... : with a directive in it for each
+upstream() {
+    printf 'upstream %s {' "$1"
+    printf ' %s;' "${@:2}"
+    printf ' }'
+}
+
+@test "a server has its socket's name or its address; one that two upstreams list is counted once, for both" {
+    local port i
+    port=$(python3 "$ROOT/tests/lib/http.py" free-port)
+    mkdir "$DIR/a-2"
+    configure 'metrics_zone 64k;' \
+        "$(upstream all 'metrics_service a' "server unix:$DIR/a-1.sock" "server unix:$DIR/a-2/socket" "server 127.0.0.1:$port")" \
+        "$(upstream one 'metrics_service a' "server unix:$DIR/a-1.sock")" \
+        "$(upstream other "server unix:$DIR/a-1.sock")" \
+        "server { $SERVER location = /all { proxy_pass http://all; } location = /one { proxy_pass http://one; }
+                  location = /other { proxy_pass http://other; } location = /uncounted { metrics_page; }
+                  location = /again { proxy_pass http://gone; error_page 502 = /one; } }" \
+        "$(upstream gone 'metrics_service b' "server unix:$DIR/gone.sock")" \
+        "server { listen unix:$DIR/a-1.sock; listen unix:$DIR/a-2/socket; listen 127.0.0.1:$port; return 204; }"
+    start_nginx
+    for i in /all /all /all /one /other /uncounted /again; do get "$i"; done
+    wait_until 5 is_counted '^cgi_http' 6
+    expect_equal 'cgi_http_requests_total{status="204"} 6
+cgi_upstream_requests_total{service="a",server="a-1",status="204"} 3
+cgi_upstream_requests_total{service="a",server="a-2",status="204"} 1
+cgi_upstream_requests_total{service="a",server="127.0.0.1:'"$port"'",status="204"} 1
+cgi_upstream_requests_total{service="b",server="gone",status="502"} 1' "$(page)"
+}
+
+# generation N SERVER... : a configuration that can be told from others, and has these servers
+generation() {
+    configure 'metrics_zone 64k;' "$(upstream all 'metrics_service a' "${@:2}")" \
+        "server { $SERVER location / { proxy_pass http://all; proxy_next_upstream off; }
+                  location = /is-$1 { return 204; } }"
+}
+
+@test "no room for a server: said in the log, the rest is counted; the place of one that left two reloads ago is taken" {
+    local many others
+    mapfile -t many < <(printf "server unix:$DIR/m-%s.sock\n" {1..30})
+    mapfile -t others < <(printf "server unix:$DIR/o-%s.sock max_fails=0\n" {1..3})
+    generation 1 "${many[@]}"
+    start_nginx
+    wait_until 5 answers /is-1
+    expect_match 'metrics: no room to count [0-9]+ servers; make metrics_zone larger' "$(<"$DIR/error.log")"
+    for _ in {1..30}; do get /; done # nobody is there
+    wait_until 5 is_counted '^cgi_http.*502' 30
+    expect_match 'server="m-1",status="502"} 1' "$(page)"
+    expect_no_match 'server="m-30"' "$(page)"
+    : >"$DIR/error.log"
+    generation 2 "${others[@]}"
+    configuration 2
+    expect_match 'no room to count 4 servers' "$(<"$DIR/error.log")" # and "none"
+    : >"$DIR/error.log"
+    generation 3 "${others[@]}"
+    configuration 3
+    expect_no_match 'no room' "$(<"$DIR/error.log")"
+    wait_until 5 are_counted 3 'server="o-.",status="502"}'
+}
+
+@test "directives that cannot be are refused by nginx -t, with the line" {
+    local directive
+    for directive in 'metrics_zone;' 'metrics_zone 1k;' 'metrics_zone x;' 'metrics_zone 1m; metrics_zone 1m;' \
+        'metrics on;' 'server { metrics maybe; }' 'metrics_page;' 'server { metrics_zone 1m; }' \
+        'upstream a { metrics_service; }'; do
+        configure "$directive"
+        run nginx -t -q -e stderr -c "$DIR/conf"
+        expect_status 1
+        expect_match 'metrics.*conf:6' "$output"
+    done
+}
