@@ -121,7 +121,7 @@ has_clients() {
 # expect_no_loss_to_64 COMMAND... : on the host, while 64 clients call as fast as they can: each is answered
 expect_no_loss_to_64() {
     on_host sh -c 'echo $$ >/tmp/wrk.pid
-        exec wrk -t 1 -c 64 -d 30s --timeout 30s -s /tests/post.lua http://127.0.0.1:8080/api' >"$BATS_TEST_TMPDIR/wrk" &
+        exec wrk -t 1 -c 64 -d 60s --timeout 30s -s /tests/post.lua http://127.0.0.1:8080/api' >"$BATS_TEST_TMPDIR/wrk" &
     wait_until 10 has_clients 64
     "$@"
     has_clients 64
