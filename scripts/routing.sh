@@ -1,16 +1,12 @@
-# Which set of a service gets how many of its requests, in nginx's configuration. Sourced after scripts/lib.sh, render.sh and
-# sets.sh, which has INSTANCES and WEIGHT: who changes these has nginx take it over. What fails leaves all as it was, returns 1
-# and puts the reason into WHY: it is for the caller to say.
+# Which set of a service gets how many of its requests, in nginx's configuration. Sourced after scripts/lib.sh, render.sh,
+# sets.sh, which has INSTANCES and WEIGHT: who changes these has nginx take it over, and instances.sh, in whose place
+# cgi-message on a host has functions of its own. What fails leaves all as it was, returns 1 and puts the reason into WHY: it
+# is for the caller to say.
 # shellcheck shell=bash
+# shellcheck disable=SC2004 # INSTANCES and WEIGHT are by name: without the $ it would be another one
 
 WHY=
 START_SECONDS=10 # a start takes well under one
-
-# addresses_of SET KIND : the sockets of its instances; KIND is sock or status
-addresses_of() {
-    local name
-    for name in $(instances_of "$1"); do say "unix:$RUN_DIR/$name.$2"; done
-}
 
 # serving_sets SERVICE : the sets that get requests
 serving_sets() {
@@ -39,39 +35,49 @@ call_sets() {
     done
 }
 
-# render_sets : nginx's files by INSTANCES and WEIGHT
-render_sets() {
-    call_sets app
-    call_sets transform
-    render_nginx "$RUN_DIR/bin/nginx" "$APP_INSTANCES" "$TRANSFORM_INSTANCES"
-}
+# ---- having nginx take it over ----
 
 put_back() {
     rm -rf -- "$RUN_DIR/nginx"
     mv -- "$RUN_DIR/nginx.before" "$RUN_DIR/nginx"
 }
 
-# take_over : have the running nginx serve by INSTANCES and WEIGHT
-take_over() {
-    local nginx said
-    nginx=$(pid_of nginx nginx) || die "nginx does not run in $RUN_DIR; ./scripts/stop and ./scripts/run start it anew"
+# render_tested : nginx's files by INSTANCES and WEIGHT, if nginx takes them. Those before are in nginx.before.
+render_tested() {
+    local said
     [[ ! -e $RUN_DIR/nginx.before ]] || put_back # somebody was killed here
     mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before"
     if ! said=$(render_sets 2>&1); then
         WHY=${said#"${0##*/}: "}
-    elif ! said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1); then
+    elif ! said=$(test_nginx 2>&1); then
         WHY="nginx refuses its configuration: ${said%%$'\n'*}"
+    else
+        return 0
+    fi
+    put_back
+    return 1
+}
+
+# take_over : have the running nginx serve by INSTANCES and WEIGHT
+take_over() {
+    local nginx
+    if ! nginx=$(nginx_pid); then
+        WHY="nginx does not run"
+    elif ! render_tested; then
+        : # WHY is its
     elif ! reload_nginx "$nginx"; then
-        WHY="nginx does not take over its configuration: $(tail -n 1 "$RUN_DIR/log/error.log")"
+        WHY="nginx does not take over its configuration: $(nginx_error)"
+        put_back
     else
         rm -rf -- "$RUN_DIR/nginx.before"
         save_sets
         return
     fi
-    put_back
     load_sets
     return 1
 }
+
+# ---- one set ----
 
 # fail_set SET WORDS... : what begin_set has begun ends
 fail_set() {
@@ -81,18 +87,18 @@ fail_set() {
     return 1
 }
 
-# begin_set SET : start its instances, as many as its service has, and let nginx know of them. They have no part of the
-# requests yet. Takes START_SECONDS at most until they serve.
+# begin_set SET PROGRAM : start its instances, as many as its service has, and let nginx know of them. They have no part of
+# the requests yet. Takes START_SECONDS at most until they serve.
 begin_set() {
     local count=${1%-*}_INSTANCES said names
     count=${count^^}
     end_set "$1" # what somebody who was killed has left
-    said=$("$BUILD_DIR/cgi-${1%-*}" -t 2>&1) || fail_set "$1" "$1 does not start: ${said%%$'\n'*}" || return
-    start_set "$1" "${!count}" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
+    said=$("$2" -t 2>&1) || fail_set "$1" "$1 does not start: ${said%%$'\n'*}" || return
+    start_set "$1" "${!count}" "$2" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
     INSTANCES[$1]=${!count} WEIGHT[$1]=0
     mapfile -t names < <(instances_of "$1")
     wait_until "$START_SECONDS" answer "${names[@]}" ||
-        fail_set "$1" "$1 does not serve; log/$1-1.log in $RUN_DIR says: $(last_words "$1-1")" || return
+        fail_set "$1" "$1 does not serve; $(log_of "${names[0]}") says: $(last_words "${names[0]}")" || return
     take_over || fail_set "$1" "$WHY"
 }
 
@@ -100,13 +106,52 @@ begin_set() {
 finish_set() {
     INSTANCES[$1]=0
     take_over || return 1
-    wait_until "$DRAIN_SECONDS" has_drained "$(pid_of nginx nginx)" ||
+    wait_until "$DRAIN_SECONDS" has_drained "$(nginx_pid)" ||
         say "${0##*/}: nginx still finishes requests after $DRAIN_SECONDS s; ending $1 all the same" >&2
     end_set "$1"
 }
 
-# lock_changes : one change at a time
-lock_changes() {
-    exec {lock}>"$RUN_DIR/changes.lock"
-    flock -n "$lock" || die "another change of what runs in $RUN_DIR is under way; wait for it"
+# ---- what is asked for ----
+
+# show : what runs, which build, and its part of the requests
+show() {
+    local set total
+    for set in {app,transform}-{blue,green}; do
+        ((${INSTANCES[$set]})) || continue
+        total=$((WEIGHT[${set%-*}-blue] + WEIGHT[${set%-*}-green]))
+        printf '%-16s %3d instances %3d of %d   %s\n' "$set" "${INSTANCES[$set]}" "${WEIGHT[$set]}" "$total" "$(build_of "$set")"
+    done
+}
+
+# take_weight SERVICE COLOUR=WEIGHT
+take_weight() {
+    local colour=${2%%=*} weight=${2#*=}
+    require_set "$1" "$colour"
+    [[ $weight =~ ^[0-9]{1,4}$ ]] || die "the weight of $colour is \"$weight\"; set it to a whole number from 0 to 9999"
+    WEIGHT[$1-$colour]=$((10#$weight))
+    ((WEIGHT[$1-$colour] == 0 || ${INSTANCES[$1-$colour]})) ||
+        die "$colour of $1 does not run; ${TOOL}start $1 $colour starts it"
+}
+
+# route SERVICE COLOUR | SERVICE COLOUR=WEIGHT...
+route() {
+    local part
+    require_set "$1" blue
+    WEIGHT[$1-blue]=0 WEIGHT[$1-green]=0
+    if (($# == 2)) && [[ $2 != *=* ]]; then set -- "$1" "$2=100"; fi
+    for part in "${@:2}"; do
+        [[ $part == *=* ]] || die "\"$part\" has no weight; say $part=90, or one colour alone"
+        take_weight "$1" "$part"
+    done
+    ((WEIGHT[$1-blue] + WEIGHT[$1-green])) || die "all weights are 0; nobody would answer for $1"
+    take_over || die "$WHY; nothing has changed"
+}
+
+# retire_set SERVICE COLOUR : end a set that has no part of the requests
+retire_set() {
+    local set=$1-$2
+    ((INSTANCES[$set])) || return 0
+    ((WEIGHT[$set] == 0)) ||
+        die "$2 of $1 still gets requests; ${TOOL}route $1 $(other_colour "$2") gives them to the other"
+    finish_set "$set" || die "$WHY; nothing has changed"
 }

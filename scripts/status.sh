@@ -1,5 +1,5 @@
 # How services fare: what each tells on its status socket, and what is known of nginx, as a table or as JSON. Sourced after
-# scripts/lib.sh, by scripts/status and by cgi-message on a host.
+# scripts/lib.sh and sets.sh, by scripts/status and by cgi-message on a host.
 # shellcheck shell=bash
 
 # ask SOCKET : the JSON that an instance tells; nothing when it does not
@@ -7,12 +7,13 @@ ask() {
     REQUEST_METHOD=GET SCRIPT_NAME=/_status timeout 2 cgi-fcgi -bind -connect "$1" 2>/dev/null | sed '1,/^\r*$/d' || true
 }
 
-# service_status NAME SOCKET [STATE] : its object. STATE is what it does if it answers at all: serving, or draining.
+# service_status NAME SOCKET SET : its object. Of a set that is not to run any more it drains, if it answers at all.
 service_status() {
-    local told
+    local told state=draining
+    ((INSTANCES[$3] == 0)) || state=serving
     told=$(ask "$2")
-    jq -c --arg name "$1" --arg state "${3:-serving}" '{name: $name, state: (if . then $state else "silent" end)} + .' \
-        <<<"${told:-null}"
+    jq -c --arg name "$1" --arg state "$state" --arg colour "${3#*-}" --argjson share "$(share_of "$3")" \
+        '{name: $name, state: (if . then $state else "silent" end)} + . + {colour: $colour, share: $share}' <<<"${told:-null}"
 }
 
 # nginx_process PID : a master's pid, uptime (s) and workers ("threads"); and memory, its own and its workers'

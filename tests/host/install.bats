@@ -23,7 +23,8 @@ files_in() {
     for file in opt/x/sbin/cgi-{app,transform,message} opt/x/share/man/man8/cgi-{app,transform,message}.8 \
         opt/x/share/cgi-message/nginx/site.conf conf/default/cgi-message conf/logrotate.d/cgi-message \
         conf/nginx/sites-available/cgi-message conf/nginx/modules-enabled/50-mod-http-cgi.conf \
-        mods/ngx_http_{compose,drain,metrics}_module.so units/cgi-{app@.service,transform@.service,message.target} \
+        mods/ngx_http_{compose,drain,metrics}_module.so \
+        units/cgi-{app@.service,app-green@.service,transform@.service,message.target} \
         opt/x/lib/sysusers.d/cgi-message.conf; do
         [[ -e $dir/$file || -L $dir/$file ]] || { echo "missing: $file" >&2; return 1; }
     done
@@ -58,7 +59,7 @@ files_in() {
 }
 
 @test "uninstall leaves what was there before, and nothing else" {
-    mkdir -p "$dir"/{usr/local/sbin,etc/nginx/sites-enabled,var/log/nginx,var/lib,run}
+    mkdir -p "$dir"/{usr/local/sbin,etc/nginx/sites-enabled,etc/systemd/system/multi-user.target.wants,var/log/nginx,var/lib,run}
     touch "$dir"/{usr/local/sbin/other,etc/nginx/nginx.conf,var/log/nginx/access.log}
     local before
     before=$(files_in "$dir")
@@ -67,6 +68,9 @@ files_in() {
     ln -s ../sites-available/cgi-message "$dir/etc/nginx/sites-enabled/cgi-message"
     mkdir -p "$dir"/var/{lib,log}/cgi-message "$dir/run/cgi-message/app-1" # what cgi-message makes
     touch "$dir/var/lib/cgi-message/made"
+    mkdir "$dir/etc/systemd/system/cgi-message.target.wants" # systemctl enable, and cgi-message start app green
+    ln -s x "$dir/etc/systemd/system/cgi-message.target.wants/cgi-app-green@1.service"
+    ln -s x "$dir/etc/systemd/system/multi-user.target.wants/cgi-message.target"
     make_install uninstall DESTDIR="$dir"
     expect_equal "$before" "$(files_in "$dir")"
     make_install uninstall DESTDIR="$dir"

@@ -39,17 +39,19 @@ files_of_checkout() {
     find "$ROOT" -path "$ROOT/build" -prune -o -path "$ROOT/.git" -prune -o -print | sort
 }
 
-# newer_package : the same, as version 99
+# newer_package : version 99, with another build of app, which is in the context, too
 newer_package() {
+    cp "$BUILD_DIR/cgi-app" "$TMP/context/cgi-app"
     dpkg-deb -R "$TMP/context/first.deb" "$TMP/tree"
+    install -m 0755 "$BUILD_DIR/cgi-app" "$TMP/tree/usr/sbin/cgi-app"
     sed -i 's/^Version: .*/Version: 99/' "$TMP/tree/DEBIAN/control"
     dpkg-deb --root-owner-group -b "$TMP/tree" "$TMP/context/newer.deb" >/dev/null
 }
 
-# start_plain_host : with an nginx that serves its default site
+# start_plain_host : with an nginx that serves its default site; SYS_PTRACE: for program_of
 start_plain_host() {
     local HOST BATS_TEST_TMPDIR=$TMP
-    start_host "$TAG-plain" --init --tmpfs /full:size=64k,nr_inodes=16 -v "$TMP/context:/packages:ro" \
+    start_host "$TAG-plain" --init --cap-add SYS_PTRACE --tmpfs /full:size=64k,nr_inodes=16 -v "$TMP/context:/packages:ro" \
         -v "$ROOT/tests/lib:/tests:ro" "$CONTAINER_BASE" sleep infinity
     on_host apt-get update -qq
     host_installs nginx curl logrotate systemd-standalone-sysusers wrk
@@ -119,7 +121,7 @@ has_clients() {
 # expect_no_loss_to_64 COMMAND... : on the host, while 64 clients call as fast as they can: each is answered
 expect_no_loss_to_64() {
     on_host sh -c 'echo $$ >/tmp/wrk.pid
-        exec wrk -t 1 -c 64 -d 30s --timeout 30s -s /tests/post.lua http://127.0.0.1:8080/api' >"$BATS_TEST_TMPDIR/wrk" &
+        exec wrk -t 1 -c 64 -d 60s --timeout 30s -s /tests/post.lua http://127.0.0.1:8080/api' >"$BATS_TEST_TMPDIR/wrk" &
     wait_until 10 has_clients 64
     "$@"
     has_clients 64
@@ -142,6 +144,118 @@ expect_no_loss_to_64() {
     run env TMPDIR="$BATS_TEST_TMPDIR" lintian --allow-root --fail-on error,warning "$TMP"/deb/cgi-message_*.changes
     expect_equal '' "$output"
     expect_status 0
+}
+
+# ---- a canary, for both hosts ----
+
+# refuse REGEX COMMAND... : on the host; it fails, with one line that matches
+refuse() {
+    run on_host "${@:2}"
+    [[ $status -ne 0 ]] || { echo "did not fail: ${*:2}" >&2; return 1; }
+    expect_equal 1 "${#lines[@]}" "lines of ${*:2}: $output" || return
+    expect_match "^cgi-message: $1" "$output" "of ${*:2}"
+}
+
+# is_canary TAG COUNT : the access log has so many calls of this tag
+is_canary() {
+    has_lines "$2" "canary=$1-" /var/log/cgi-message/access.log
+}
+
+# canaries TAG [CURL OPTION...] : of 100 calls, each answered with 200, how many were green's; the TAG is for the log
+canaries() {
+    on_host sh -c 'tag=$0; curl -s -Z --parallel-max 4 --no-progress-meter -o /dev/null -w "%{http_code}\n" \
+        -d "{\"message\": \"x\"}" "$@" "http://127.0.0.1:8080/api?canary=$tag-[1-100]"' "$@" >"$BATS_TEST_TMPDIR/codes"
+    expect_equal '100 200' "$(sort "$BATS_TEST_TMPDIR/codes" | uniq -c | xargs)" "statuses" || return
+    wait_until 10 is_canary "$1" 100 || return
+    on_host sh -c 'grep "canary=$0-" /var/log/cgi-message/access.log | grep -c /run/cgi-message/app-green- || true' "$1"
+}
+
+# program_of PID : what it runs
+program_of() {
+    on_host sha256sum "/proc/$1/exe" | cut -d ' ' -f 1
+}
+
+begin_canary() {
+    on_host cgi-message route app blue=90 green=10
+    on_host cgi-message route app blue=50 green=50
+    on_host cgi-message route app green
+}
+
+end_canary() {
+    upgrade
+    on_host cgi-message route app blue
+    on_host cgi-message stop app green
+}
+
+# expect_canary PID-OF-GREEN... : a build beside the package's gets what was asked for, until the package brings the same
+expect_canary() {
+    local new old
+    new=$(sha256sum <"$TMP/context/cgi-app" | cut -d ' ' -f 1)
+    on_host cgi-message start app green /packages/cgi-app
+    expect_equal "$new" "$(program_of "$("$@" green)")" "green's program"
+    old=$(program_of "$("$@" blue)")
+    [[ $old != "$new" ]]
+    expect_equal 0 "$(canaries "$1-started")"
+    expect_equal 100 "$(canaries "$1-pinned" -H 'X-App-Colour: green')"
+    on_host cgi-message route app blue=90 green=10
+    canaries "$1-tenth" >"$BATS_TEST_TMPDIR/green"
+    (($(<"$BATS_TEST_TMPDIR/green") >= 6 && $(<"$BATS_TEST_TMPDIR/green") <= 14)) # each of nginx's workers counts for itself
+    run on_host cgi-message route
+    expect_match '^app-blue +2 instances +90 of 100 +/usr/sbin/cgi-app$' "${lines[0]}"
+    expect_match '^app-green +2 instances +10 of 100 +/packages/cgi-app$' "${lines[1]}"
+    run on_host cgi-message status
+    expect_match '^app-green-2 +serving +green +10 ' "$(grep '^app-green-2' <<<"$output")"
+    refuse 'green of app still gets requests; cgi-message route app blue' cgi-message stop app green
+    refuse 'green of app runs already; cgi-message stop app green' cgi-message start app green /packages/cgi-app
+    expect_no_loss_to_64 begin_canary
+    expect_equal 100 "$(canaries "$1-all")"
+    # What is for all instances is for green's, too.
+    expect_no_loss on_host cgi-message restart
+    on_host cgi-message configure
+    expect_equal 100 "$(canaries "$1-restarted")"
+    expect_equal "$new" "$(program_of "$("$@" green)")" "green's program"
+}
+
+expect_canary_ends() {
+    local new
+    new=$(sha256sum <"$TMP/context/cgi-app" | cut -d ' ' -f 1)
+    expect_no_loss_to_64 end_canary
+    expect_equal 0 "$(canaries "$1-ended")"
+    expect_equal "$new" "$(program_of "$("$@" blue)")" "blue's program"
+    expect_equal '' "$(on_host sh -c 'ls -d /run/cgi-message/app-green* /var/lib/cgi-message/bin/app-green* \
+        /etc/systemd/system/cgi-message.target.wants/cgi-app-green* 2>/dev/null' || true)"
+    run on_host cgi-message status
+    expect_no_match 'green' "$output"
+    on_host dpkg -i --no-triggers /packages/first.deb >"$BATS_TEST_TMPDIR/dpkg" 2>&1
+}
+
+# expect_refusals : of bad input, with nothing changed
+expect_refusals() {
+    local before
+    before=$(files_made)
+    refuse 'green of app does not run; cgi-message start app green' cgi-message route app blue=90 green=10
+    refuse 'green of app does not run; cgi-message start app green' cgi-message route app green
+    refuse '"purple" is no colour of app; blue and green are' cgi-message route app purple
+    refuse '"front" is no service; app and transform are' cgi-message route front blue
+    refuse 'the weight of blue is "many"; set it to a whole number' cgi-message route app blue=many
+    refuse 'all weights are 0' cgi-message route app blue=0
+    refuse '"green" has no weight' cgi-message route app blue=1 green
+    refuse 'blue of app is what is installed; only green' cgi-message start app blue /packages/cgi-app
+    refuse 'blue of app is what is installed; only green' cgi-message stop app blue
+    refuse '"/nowhere" is no program; give the path of another build of cgi-app' cgi-message start app green /nowhere
+    on_host sh -c 'cp "$0" /root/kept && echo "no_such_directive;" >>"$0"' /usr/share/cgi-message/nginx/edge.conf
+    refuse 'nginx refuses its configuration: .*no_such_directive.*; nothing has changed' cgi-message route app blue=90
+    refuse 'nginx refuses its configuration: .*no_such_directive.*; nothing has changed' cgi-message start app green /packages/cgi-app
+    on_host mv /root/kept /usr/share/cgi-message/nginx/edge.conf
+    refuse 'app-green does not start: ' cgi-message start app green /bin/false
+    # It passes the check of the settings, and then is silent.
+    on_host sh -c 'printf "#!/bin/sh\n[ \"\$1\" = -t ] || { echo no luck >&2; exec sleep 1000; }\n" >/root/silent && chmod 0755 /root/silent'
+    refuse 'app-green does not serve; .* says: no luck; nothing has changed' cgi-message start app green /root/silent
+    expect_equal "$before" "$(files_made)"
+    expect_equal '' "$(on_host sh -c 'ls -d /run/cgi-message/app-green* 2>/dev/null' || true)"
+    run on_host cgi-message start app green
+    expect_status 2
+    host_answers
 }
 
 # ---- a host without systemd ----
@@ -179,13 +293,13 @@ expect_host_status() {
     jq -e '([.[] | select(.service == "cgi-app") | .requests] | add) >= 1' "$BATS_TEST_TMPDIR/status"
     run on_host cgi-message status
     expect_status 0
-    expect_match "^app-1 +serving +$pid +[0-9]+ +[0-9.]+M +1 " "${lines[1]}"
-    expect_match "^nginx +serving +$(on_host cat /run/nginx.pid) " "${lines[5]}"
+    expect_match "^app-1 +serving +blue +100 +$pid +[0-9]+ +[0-9.]+M +1 " "${lines[1]}"
+    expect_match "^nginx +serving +- +- +$(on_host cat /run/nginx.pid) " "${lines[5]}"
     on_host sh -c 'kill -STOP "$0"' "$pid"
     run on_host cgi-message status
     on_host sh -c 'kill -CONT "$0"' "$pid"
     expect_status 1
-    expect_match '^app-1 +silent +- ' "${lines[1]}"
+    expect_match '^app-1 +silent +blue +100 +- ' "${lines[1]}"
 }
 
 # plain_pid NAME : of the worker under its multiwatch
@@ -211,7 +325,7 @@ plain_pid() {
     set_setting 'BIND=192.0.2.1'
     run on_host cgi-message configure
     expect_status 1
-    expect_match '^cgi-message: nginx refuses its configuration, so what was there is there again: [^'$'\n'']*$' "$output"
+    expect_match '^cgi-message: nginx refuses its configuration: [^'$'\n'']*; nothing has changed$' "$output"
     on_host nginx -t -q
     set_setting 'MAX_CLIENTS=5000' # Debian's nginx.conf has 768 worker_connections
     run on_host cgi-message configure
@@ -332,7 +446,7 @@ has_lines() {
     run on_host cgi-message configure
     on_host cp /tmp/kept "$template"
     expect_status 1
-    expect_match '^cgi-message: nginx refuses its configuration, so what was there is there again: [^'$'\n'']*no_such_directive[^'$'\n'']*$' "$output"
+    expect_match '^cgi-message: nginx refuses its configuration: [^'$'\n'']*no_such_directive[^'$'\n'']*; nothing has changed$' "$output"
     expect_equal "$before" "$(files_made)"
     on_host nginx -t -q
     host_answers
@@ -392,6 +506,25 @@ upgrade() {
     on_host dpkg -i --no-triggers /packages/newer.deb >"$BATS_TEST_TMPDIR/dpkg" 2>&1
 }
 
+# plain_worker COLOUR : of app's first instance
+plain_worker() {
+    if [[ $1 == green ]]; then plain_pid app-green-1; else plain_pid app-1; fi
+}
+
+@test "no systemd: a canary: another build gets the calls it was given, also after stop and start, until an upgrade brings it; none of 64 clients' fails" {
+    need_plain_host
+    expect_canary plain_worker
+    on_host cgi-message stop
+    on_host cgi-message start
+    expect_equal 100 "$(canaries again)"
+    expect_canary_ends plain_worker
+}
+
+@test "no systemd: what route, start and stop refuse, they refuse with one line, and nothing changes" {
+    need_plain_host
+    expect_refusals
+}
+
 @test "no systemd: an upgrade restarts each instance and loses no call of 64 clients; its reload of nginx none of one" {
     need_plain_host
     local before
@@ -405,6 +538,7 @@ upgrade() {
 
 @test "no systemd: purge stops it, takes all away that it ever wrote, and nginx goes on" {
     need_plain_host
+    on_host cgi-message start app green /packages/cgi-app
     on_host apt-get purge -y --autoremove cgi-message >"$BATS_TEST_TMPDIR/apt" 2>&1
     run diff "$TMP/host.before" <(files_of_host)
     expect_equal '' "$output" "files before and after"
@@ -574,6 +708,29 @@ is_replaced() {
     on_host systemctl start cgi-app@1
 }
 
+# unit_worker COLOUR : of app's first instance
+unit_worker() {
+    if [[ $1 == green ]]; then unit_pid cgi-app-green@1; else unit_pid cgi-app@1; fi
+}
+
+@test "systemd: a canary: another build gets the calls it was given, in the same sandbox, also after a reboot, until an upgrade brings it; none of 64 clients' fails" {
+    need_systemd_host
+    expect_canary unit_worker
+    expect_match $'NoNewPrivs:\t1\nSeccomp:\t2' "$(on_host cat "/proc/$(unit_worker green)/status")"
+    docker restart -t 0 "$HOST" >/dev/null 3>&-
+    wait_until 30 has_booted
+    wait_until 10 host_answers
+    expect_equal 100 "$(canaries booted)"
+    expect_canary_ends unit_worker
+    expect_units_run
+}
+
+@test "systemd: what route, start and stop refuse, they refuse with one line, and nothing changes" {
+    need_systemd_host
+    expect_refusals
+    expect_units_run
+}
+
 @test "systemd: an upgrade restarts each instance and loses no call of 64 clients; its reload of nginx none of one" {
     need_systemd_host
     local before
@@ -593,6 +750,7 @@ is_replaced() {
 
 @test "systemd: purge leaves no unit, no process and no user, and nginx goes on" {
     need_systemd_host
+    on_host cgi-message start app green /packages/cgi-app
     on_host apt-get purge -y --autoremove cgi-message >"$BATS_TEST_TMPDIR/apt" 2>&1
     expect_equal '' "$(on_host systemctl list-units --all --plain --no-legend 'cgi-*')"
     expect_equal '' "$(on_host sh -c 'find / /run -xdev \( -name "cgi-*" -o -name "*compose*" \) -not -path "/var/lib/dpkg/*"')"

@@ -29,7 +29,7 @@ setup() {
 
 @test "the exposure of each unit is at most 0.5" {
     local unit
-    for unit in app transform; do
+    for unit in app app-green transform transform-green; do
         run systemd-analyze security --no-pager --offline=true --threshold="$EXPOSURE" "$units/cgi-$unit@.service"
         expect_status 0
         echo "# cgi-$unit@: $(grep -o 'level for.*' <<<"$output")" >&3

@@ -1,0 +1,259 @@
+# The instances on a host: how they start and end, with systemd and without it, and what nginx is told of them. Functions that
+# routing.sh calls have the names of those in scripts/instances.sh, in whose place this is installed. Sourced by cgi-message.
+#
+# Blue is what is installed: app-1 is the unit cgi-app@1, in /run/cgi-message/app-1. Green is another build beside it:
+# app-green-1 is cgi-app-green@1, in /run/cgi-message/app-green-1, of the program /var/lib/cgi-message/bin/app-green/cgi-app.
+# shellcheck shell=bash
+
+NAME=cgi-message # of the user, and of each folder
+SOCKETS=/run/$NAME
+RUN_DIR=/var/lib/$NAME
+DRAIN_SECONDS=25 # longer than the services' own limit, 20 s
+# shellcheck disable=SC2034 # for routing.sh
+TOOL='cgi-message '
+
+# instances_of SET : their names, one a line
+instances_of() {
+    local i
+    for ((i = 1; i <= ${INSTANCES[$1]:-0}; i++)); do say "${1%-blue}-$i"; done
+}
+
+# instances : all that are to run
+instances() {
+    local set
+    for set in {app,transform}-{blue,green}; do instances_of "$set"; done
+}
+
+# set_of NAME : whose instance it is
+set_of() {
+    local set=${1%-*}
+    [[ $set == *-green ]] || set+=-blue
+    say "$set"
+}
+
+# program_of SET
+program_of() {
+    local program=cgi-${1%-*}
+    if [[ $1 == *-green ]]; then say "$RUN_DIR/bin/$1/$program"; else say "$BUILD_DIR/$program"; fi
+}
+
+# build_of SET : where its program came from
+build_of() {
+    if [[ $1 == *-green ]]; then cat "$RUN_DIR/bin/$1/build"; else program_of "$1"; fi
+}
+
+has_systemd() {
+    [[ -d /run/systemd/system ]]
+}
+
+# started : the names of the instances that were started, one a line
+started() {
+    local file
+    if has_systemd; then
+        systemctl list-units --plain --no-legend 'cgi-app*@*.service' 'cgi-transform*@*.service' |
+            sed -nE 's/^cgi-([a-z-]+)@([^ ]+)\.service .*/\1-\2/p'
+    else
+        for file in "$SOCKETS"/*.pid; do
+            [[ ! -e $file ]] || basename "$file" .pid
+        done
+    fi
+}
+
+# answer NAME... : each says that it is healthy, by way of its queue
+answer() {
+    local name
+    for name; do
+        REQUEST_METHOD=GET SCRIPT_NAME=/_health timeout 2 cgi-fcgi -bind -connect "$SOCKETS/$name/socket" 2>/dev/null |
+            grep -q '"pass"' || return 1
+    done
+}
+
+# log_file NAME : without systemd
+log_file() {
+    say "/var/log/$NAME/$1.log"
+}
+
+# log_of NAME : where it says what
+log_of() {
+    if has_systemd; then say "journalctl -t cgi-$1"; else log_file "$1"; fi
+}
+
+# last_words NAME : the last line of an instance's log that is the service's own; multiwatch tells of each try
+last_words() {
+    if has_systemd; then journalctl -q -o cat -n 50 -t "cgi-$1"; else tail -n 50 "$(log_file "$1")"; fi |
+        grep -Ev '^(Spawning c|C)hild\[' | tail -n 1
+}
+
+# ---- without systemd ----
+
+# 2755: what is made in it is group adm's, who reads logs on Debian.
+make_log_folder() {
+    install -d -m 2755 -g adm "/var/log/$NAME"
+}
+
+# check_logs NAME... : before anything is taken down, as it could not come back
+check_logs() {
+    local name
+    make_log_folder
+    for name; do
+        (umask 027 && : >>"$(log_file "$name")") 2>/dev/null || die "$(log_file "$name") cannot be written to; is the disk full?"
+    done
+}
+
+# daemon NAME OPTION... : start-stop-daemon for it
+daemon() {
+    start-stop-daemon --quiet --oknodo --pidfile "$SOCKETS/$1.pid" --user "$NAME" --name multiwatch "${@:2}"
+}
+
+# launch NAME : returns before it serves
+# shellcheck disable=SC2154 # turn is the lock of cgi-message; what is started must not hold it
+launch() {
+    install -d -m 0755 "$SOCKETS"
+    install -d -m 0750 -o "$NAME" -g "$NAME" "$SOCKETS/$1"
+    STATUS_SOCKET=$SOCKETS/$1/status daemon "$1" --start --background --make-pidfile --chuid "$NAME" --umask 077 \
+        --output "$(log_file "$1")" --startas /usr/bin/spawn-fcgi -- -s "$SOCKETS/$1/socket" -M 0660 -b 4096 -n -- \
+        /usr/bin/multiwatch -f 1 -r 2000000000 -t 1 -- "$(program_of "$(set_of "$1")")" {turn}<&-
+}
+
+start_one() {
+    launch "$1"
+    wait_until "$START_SECONDS" answer "$1" || die "$1 does not answer; $(log_of "$1") says: $(last_words "$1")"
+}
+
+stop_one() {
+    daemon "$1" --stop --remove-pidfile --retry "TERM/$DRAIN_SECONDS/KILL/5"
+    rm -rf -- "${SOCKETS:?}/$1"
+}
+
+start_all() {
+    local name names
+    mapfile -t names < <(instances)
+    check_logs "${names[@]}"
+    for name in "${names[@]}"; do start_one "$name"; done
+}
+
+stop_all() {
+    local name
+    for name in $(started); do stop_one "$name"; done
+}
+
+# Each by itself; then what is new, if there are to be more.
+restart_all() {
+    local name
+    # shellcheck disable=SC2046 # a word each
+    check_logs $(instances)
+    for name in $(started); do
+        stop_one "$name"
+        [[ $'\n'$(instances)$'\n' != *$'\n'"$name"$'\n'* ]] || start_one "$name"
+    done
+    start_all
+}
+
+# ---- with systemd ----
+
+# unit_of NAME : app-1 is cgi-app@1.service
+unit_of() {
+    say "cgi-${1%-*}@${1##*-}.service"
+}
+
+# ask_systemd NAME VERB UNIT
+ask_systemd() {
+    local said
+    said=$(systemctl "$2" "$3" 2>&1) || die "$1 does not $2: ${said%%$'\n'*} See journalctl -u $3"
+}
+
+# The target has started when its units have, or have failed: it only wants them.
+start_units() {
+    local name
+    ask_systemd "$NAME" start "$NAME.target"
+    for name in $(started); do
+        answer "$name" || die "$name does not answer; see journalctl -u $(unit_of "$name")"
+    done
+}
+
+# A unit that has been restarted answers.
+restart_units() {
+    local name
+    for name in $(started); do ask_systemd "$name" restart "$(unit_of "$name")"; done
+    start_units
+}
+
+# ---- a set of another build ----
+
+# take_program SET PROGRAM : a copy of it is the set's
+take_program() {
+    local program
+    program=$(program_of "$1")
+    install -D -m 0755 -- "$2" "$program" && realpath -- "$2" >"${program%/*}/build"
+}
+
+# start_set SET COUNT PROGRAM : also after the next boot. Returns before they serve.
+start_set() {
+    local i names=() units=()
+    take_program "$1" "$3" || return 1
+    for ((i = 1; i <= $2; i++)); do names+=("$1-$i") units+=("$(unit_of "$1-$i")"); done
+    if has_systemd; then
+        systemctl --quiet add-wants "$NAME.target" "${units[@]}"
+        systemctl --no-block start "${units[@]}"
+    else
+        check_logs "${names[@]}"
+        for i in "${names[@]}"; do launch "$i"; done
+    fi
+}
+
+# end_set SET : drain all its instances
+end_set() {
+    local name names units=()
+    mapfile -t names < <(started | grep "^$1-")
+    for name in "${names[@]}"; do
+        if has_systemd; then units+=("$(unit_of "$name")"); else stop_one "$name"; fi
+    done
+    if ((${#units[@]})); then
+        rm -f -- "${units[@]/#//etc/systemd/system/$NAME.target.wants/}"
+        systemctl daemon-reload
+        systemctl stop "${units[@]}"
+        systemctl reset-failed "${units[@]}" 2>/dev/null || true # those that have not failed are unknown by now
+    fi
+    rm -rf -- "${RUN_DIR:?}/bin/$1"
+}
+
+# ---- what nginx is told ----
+
+# addresses_of SET KIND : the sockets of its instances; KIND is sock or status
+addresses_of() {
+    local name
+    for name in $(instances_of "$1"); do say "unix:$SOCKETS/$name/${2/sock/socket}"; done
+}
+
+# What nginx.conf says takes the place of the limit of descriptors, of which lib.sh makes MAX_CLIENTS. More than this host
+# allows nginx cannot have either.
+take_nginx_limit() {
+    local connections
+    connections=$(nginx -T 2>/dev/null | sed -nE 's/^\s*worker_connections\s+([0-9]+)\s*;.*/\1/p' | head -n 1) || true
+    ulimit -n "${connections:-512}" 2>/dev/null || true
+}
+
+# render_sets : nginx's files by INSTANCES and WEIGHT. In a subshell: a limit that was lowered cannot always be raised again.
+render_sets() (
+    take_nginx_limit
+    load_settings
+    make_certificate
+    call_sets app
+    call_sets transform
+    render_nginx '' "$APP_INSTANCES" "$TRANSFORM_INSTANCES"
+)
+
+# The pid file is that of Debian's nginx.
+nginx_pid() {
+    local pid
+    { read -r pid </run/nginx.pid; } 2>/dev/null && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == nginx ]] && say "$pid"
+}
+
+test_nginx() {
+    nginx -t -q
+}
+
+# nginx_error : the last that it complained of
+nginx_error() {
+    tail -n 1 /var/log/nginx/error.log
+}
