@@ -288,6 +288,7 @@ expect_refusals() {
 expect_host_status() {
     local pid
     pid=$("$@")
+    expect_match 'cgi_server_up\{service="app",server="app-1"\} 1' "$(on_host cgi-message status --prometheus)"
     on_host cgi-message status --json >"$BATS_TEST_TMPDIR/status"
     jq -e 'map(.name) == ["app-1", "app-2", "transform-1", "transform-2", "nginx"]' "$BATS_TEST_TMPDIR/status"
     jq -e '([.[] | select(.service == "cgi-app") | .requests] | add) >= 1' "$BATS_TEST_TMPDIR/status"
