@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,8 +23,9 @@
 /* How long a peer may take, in milliseconds. nginx keeps an idle connection for 60 s, so it closes first. */
 enum {
     CONNECTION_IDLE_MS = 75 * 1000,
-    CONNECTION_REQUEST_MS = 5 * 1000, /* from a request's first byte to its last; nginx sends it in one go */
-    CONNECTION_ANSWER_MS = 10 * 1000, /* to take an answer that does not fit the socket's buffer */
+    CONNECTION_REQUEST_MS = 5 * 1000, /* from a request's first byte to its last, or for 64 KiB of it */
+    CONNECTION_ANSWER_MS = 10 * 1000, /* to take as much of an answer as the socket's buffer holds */
+    CONNECTION_LATE_MS = 1000,        /* what no worker has looked at for so long is our delay, not the peer's */
 };
 
 /* An answer larger than this gives its buffer back; smaller ones share one a thread. Also what a large body is. */
@@ -43,6 +45,7 @@ enum connection_state {
 struct connection {
     _Atomic int state;        /* enum connection_state */
     _Atomic int64_t deadline; /* when it is closed if nothing happens, on the clock of connection_now() */
+    _Atomic int64_t looked;   /* when a worker last left a request or an answer half done, likewise */
     /* all below belong to who has claimed it */
     struct buffer in;        /* a request that has come in part */
     struct record_scan scan; /* how far that was looked at */
@@ -206,6 +209,8 @@ connection_flush(struct connections *connections, int fd)
     if (sent < 0)
         return false;
     buffer_drop(&connection->out, (size_t)sent);
+    if (sent > 0)
+        connection_allow(connection, CONNECTION_ANSWER_MS);
     if (connection->out.len > 0)
         return true;
     buffer_release(&connection->out);
@@ -358,6 +363,8 @@ connection_step(struct connections *connections, int fd, bool to_the_end, struct
             return false; /* it may send for ever */
         if ((len = connection_receive(connection, fd, worker, &data, &drained)) < 0)
             return false;
+        if (!drained && !connection->discarding) /* the peer sends faster than we read */
+            connection_allow(connection, CONNECTION_REQUEST_MS);
         if (len == 0)
             break;
         if (!connection_take(connections, fd, data, (size_t)len, worker))
@@ -381,6 +388,8 @@ connection_serve(struct connections *connections, int fd, uint32_t events, struc
             connection_close(connections, fd);
             return;
         }
+        if (connection->in.len > 0 || connection->out.len > 0)
+            atomic_store_explicit(&connection->looked, connection_now(), memory_order_relaxed);
         to_the_end = true; /* whatever comes between is one of two events, or both */
     } while (!connection_give_back(connection));
 }
@@ -433,6 +442,7 @@ connection_add(struct connections *connections, int fd)
     connection->scan = (struct record_scan){0};
     connection->closing = connection->discarding = false;
     connection_allow(connection, CONNECTION_IDLE_MS);
+    atomic_store_explicit(&connection->looked, 0, memory_order_relaxed);
     if (fd > connections->highest)
         connections->highest = fd;
     atomic_fetch_add(&connections->count, 1);
@@ -447,22 +457,44 @@ connection_add(struct connections *connections, int fd)
     return 0;
 }
 
+/* Whether there is something to read, and it would be read. */
+static bool
+connection_has_unread(struct connection *connection, int fd)
+{
+    char byte;
+
+    return connection->out.len == 0 && !connection->discarding && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /*
- * Whether it may be closed now: time over, or nothing under way while draining. Not over is the time of a peer that
- * has sent what no worker has come to read.
+ * Whether the peer has sent, or has room for more of the answer, and no worker has come for it. One that sends by
+ * drops is looked at for each.
  */
+static bool
+connection_waits_for_us(struct connection *connection, int fd)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+
+    if (connection_now() - atomic_load_explicit(&connection->looked, memory_order_relaxed) < CONNECTION_LATE_MS)
+        return false;
+    if (connection->out.len > 0)
+        return poll(&room, 1, 0) == 1 && room.revents == POLLOUT;
+    return connection_has_unread(connection, fd);
+}
+
+/* Whether it may be closed now: the peer's time is over, or nothing is under way while draining. */
 static bool
 connection_is_over(struct connections *connections, int fd)
 {
     struct connection *connection = &connections->rows[fd];
-    bool reads = connection->out.len == 0 && !connection->discarding;
-    char byte;
 
-    if (reads && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
-        connection_allow(connection, CONNECTION_REQUEST_MS);
-        return false;
-    }
-    return connection_expired(connection) || (reads && connection->in.len == 0);
+    if (!connection_expired(connection))
+        return atomic_load(&connections->draining) && connection->in.len == 0 && connection->out.len == 0 &&
+               !connection->discarding && !connection_has_unread(connection, fd);
+    if (!connection_waits_for_us(connection, fd))
+        return true;
+    connection_allow(connection, connection->out.len > 0 ? CONNECTION_ANSWER_MS : CONNECTION_REQUEST_MS);
+    return false;
 }
 
 /*
