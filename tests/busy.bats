@@ -43,18 +43,24 @@ sample() {
     ! is_busy || echo "$time" >>"$BATS_TEST_TMPDIR/$1"
 }
 
-# expect_soon FILE : of five samples or more, half took less than 100 ms
+# samples FILE : how many there are
+samples() {
+    touch "$BATS_TEST_TMPDIR/$1"
+    wc -l <"$BATS_TEST_TMPDIR/$1"
+}
+
+# expect_soon FILE : half of the samples took less than 100 ms
 expect_soon() {
     local count median
-    count=$(wc -l <"$BATS_TEST_TMPDIR/$1")
+    count=$(samples "$1")
     median=$(sort -n "$BATS_TEST_TMPDIR/$1" | sed -n "$(((count + 1) / 2))p")
     echo "$1: $count samples, median $median ms"
     ((count >= 5 && median < 100))
 }
 
-@test "health, through nginx, and status answer within 100 ms while the only worker has large messages to reverse" {
+# send_twelve : large messages at once; samples are taken until the last is answered
+send_twelve() {
     local i load=()
-    python3 -c 'print("{\"message\": \"" + "e\u0301\U0001F469\u200d\U0001F4BBx" * 2500000 + "\"}")' >"$BATS_TEST_TMPDIR/large"
     for ((i = 0; i < 12; i++)); do
         curl -sS -o /dev/null -w '%{http_code}\n' --max-time 120 --data-binary @"$BATS_TEST_TMPDIR/large" "$URL/api" \
             >>"$BATS_TEST_TMPDIR/codes" 3>&- &
@@ -65,6 +71,17 @@ expect_soon() {
         sample status ask_status transform
     done
     wait "${load[@]}"
+}
+
+@test "health, through nginx, and status answer within 100 ms while the only worker has large messages to reverse" {
+    local round times=2500000
+    [[ -z ${SANITIZE:-} ]] || times=250000 # they are slow
+    python3 -c 'import sys
+print("{\"message\": \"" + "e\u0301\U0001F469\u200d\U0001F4BBx" * int(sys.argv[1]) + "\"}")' "$times" >"$BATS_TEST_TMPDIR/large"
+    for ((round = 0; round < 10; round++)); do
+        send_twelve
+        (($(samples health) < 5 || $(samples status) < 5)) || break
+    done
     expect_equal 200 "$(sort -u "$BATS_TEST_TMPDIR/codes")"
     expect_soon health
     expect_soon status
