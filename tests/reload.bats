@@ -8,7 +8,8 @@ load lib/helpers
 load lib/stack
 
 setup() {
-    start_stack "$BATS_TEST_TMPDIR/r" APP_INSTANCES=1 TRANSFORM_INSTANCES=1 MAX_BODY_BYTES=50000000
+    start_stack "$BATS_TEST_TMPDIR/r" APP_INSTANCES=1 TRANSFORM_INSTANCES=1 MAX_BODY_BYTES=50000000 \
+        UPSTREAM_TIMEOUT=60
 }
 
 teardown() {
