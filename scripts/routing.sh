@@ -65,12 +65,15 @@ take_over() {
         WHY="nginx does not run"
     elif ! render_tested; then
         : # WHY is its
+    elif ! draft_sets; then
+        WHY="$RUN_DIR/sets.new cannot be written; is the disk full?"
+        put_back
     elif ! reload_nginx "$nginx"; then
         WHY="nginx does not take over its configuration: $(nginx_error)"
         put_back
     else
         rm -rf -- "$RUN_DIR/nginx.before"
-        save_sets
+        keep_draft
         return
     fi
     load_sets

@@ -24,12 +24,23 @@ load_sets() {
     done <"$RUN_DIR/sets"
 }
 
+# draft_sets : written beside, for what comes next to be one rename, which no full disk can stop
+draft_sets() {
+    local name lines=
+    for name in {app,transform}-{blue,green}; do
+        lines+="$name ${INSTANCES[$name]:-0} ${WEIGHT[$name]:-0}"$'\n'
+    done
+    { printf %s "$lines" >"$RUN_DIR/sets.new"; } 2>/dev/null
+}
+
+# keep_draft : from now on that is what is to run
+keep_draft() {
+    mv -- "$RUN_DIR/sets.new" "$RUN_DIR/sets"
+}
+
 # save_sets : whole or not at all
 save_sets() {
-    local name
-    for name in {app,transform}-{blue,green}; do
-        say "$name ${INSTANCES[$name]:-0} ${WEIGHT[$name]:-0}"
-    done >"$RUN_DIR/sets.new" && mv -- "$RUN_DIR/sets.new" "$RUN_DIR/sets"
+    draft_sets && keep_draft
 }
 
 # share_of SET : its part of its service's requests, in %

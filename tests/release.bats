@@ -191,6 +191,26 @@ worker_runs() {
     STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed'
 }
 
+@test "a new build that answers a client with a 5xx while it is watched: all requests go back to the old ones" {
+    [[ -z ${SANITIZE:-} ]] || skip "a sanitizer's build reserves more memory than this build may have"
+    local bad
+    end_stack
+    start_stack "$BATS_TEST_TMPDIR/large" MAX_BODY_BYTES=50000000 UPSTREAM_TIMEOUT=60
+    # Good for all but large messages: it has no memory for these.
+    # shellcheck disable=SC2016 # the program's own
+    bad=$(bad_build transform '[ "$1" = -t ] || ulimit -v 80000; exec '"$BUILD_DIR"'/cgi-transform "$@"')
+    BUILD_DIR=$bad "$ROOT/scripts/upgrade" --step 60 transform >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    local upgrade=$!
+    wait_until 30 is_in_sets 'transform-green 2 0'
+    python3 -c 'print("{\"message\": \"" + "ab\u0301" * 8000000 + "\"}")' >"$BATS_TEST_TMPDIR/message"
+    request POST /api --data-binary @"$BATS_TEST_TMPDIR/message" -H 'X-Transform-Colour: green'
+    [[ $code == 5* ]]
+    wait_until 60 is_gone "$upgrade"
+    expect_match 'upgrade: transform-green-[12] has answered [0-9]+ requests with a 5xx; .*; taken back' "$(<"$BATS_TEST_TMPDIR/out")"
+    expect_as_before
+    STACK_NOISE='compose: |no live upstreams'
+}
+
 @test "an upgrade that is interrupted is taken back" {
     "$ROOT/scripts/upgrade" --step 60 >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
     local upgrade=$!
@@ -245,6 +265,17 @@ changes_are_free() {
     refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/route" app blue
     refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/upgrade"
     expect_as_before
+}
+
+@test "a change that cannot be written down is none: nginx goes on as it was" {
+    "$ROOT/scripts/start" app green
+    mkdir "$RUN_DIR/sets.new"
+    refuse 'route: .*/sets.new cannot be written; is the disk full\?; nothing has changed' "$ROOT/scripts/route" app green
+    call_times 4
+    expect_equal 'app-blue 4,transform-blue 4' "$(served | paste -sd ,)"
+    [[ ! -e $RUN_DIR/nginx.before ]]
+    rmdir "$RUN_DIR/sets.new"
+    "$ROOT/scripts/route" app green
 }
 
 @test "a broken template: nginx's reason in one line, and all stays as it was, also for the next reload" {
