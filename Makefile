@@ -24,17 +24,20 @@ warnings  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-p
 hardening := -fstack-protector-strong -fPIE
 sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 c_flags   := -std=gnu11 -D_GNU_SOURCE -pthread $(warnings) $(WERROR) $(hardening) $(sanitize) \
-             -Icgi-common -Icgi-app -Icgi-transform $(CPPFLAGS) $(CFLAGS)
+             -Icgi-common/responder/include -Icgi-common/message $(CPPFLAGS) $(CFLAGS)
 ld_flags  := -pthread -pie -Wl,-z,relro,-z,now $(sanitize) $(CFLAGS) $(LDFLAGS)
 # libfcgi from its archive: exchange.c takes the place of its system interface.
 libs      := -l:libfcgi.a -ljansson -lutf8proc
+# What services are made of: the responder, which knows no service, and messages.
+responder := $(BUILD)/libresponder.a
+message   := $(BUILD)/libmessage.a
 
 object    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-common    := $(call object,$(wildcard cgi-common/*.c))
 app       := $(call object,$(wildcard cgi-app/*.c))
 transform := $(call object,$(wildcard cgi-transform/*.c))
 tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
-objects   := $(common) $(app) $(transform) $(tests)
+in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c))
+objects   := $(in_archives) $(app) $(transform) $(tests)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
@@ -103,16 +106,20 @@ clean:   ## delete all builds
 help:    ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-$(BUILD)/cgi-app: $(app) $(common)
-$(BUILD)/cgi-transform: $(transform) $(common)
+$(responder): $(call object,$(wildcard cgi-common/responder/*.c))
+$(message): $(call object,$(wildcard cgi-common/message/*.c))
+
+$(responder) $(message):
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/cgi-app: $(app) $(message) $(responder)
+$(BUILD)/cgi-transform: $(transform) $(message) $(responder)
 $(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c cgi-transform/reverse.c)
-$(BUILD)/tests/record: $(call object,tests/unit/record.c cgi-common/record.c)
-$(BUILD)/tests/message: $(call object,tests/unit/message.c) \
-                        $(filter %/buffer.o %/json_string.o %/lenient.o %/message.o %/reply.o,$(common))
+$(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
+$(BUILD)/tests/message: $(call object,tests/unit/message.c) $(message) $(responder)
 # The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
-$(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) \
-                         $(filter-out %/exchange.o %/connection.o %/dispatcher.o %/responder.o \
-                                        %/status.o,$(common))
+$(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(message) $(responder)
 
 $(programs):
 	@mkdir -p $(@D)
@@ -139,6 +146,9 @@ ifneq ($(CC) $(c_flags),$(file <$(BUILD)/flags))
 $(shell mkdir -p $(BUILD))
 $(file >$(BUILD)/flags,$(CC) $(c_flags))
 endif
+
+# Tests may look at what a service may not.
+$(tests): c_flags += -Icgi-common/responder -Icgi-app -Icgi-transform
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

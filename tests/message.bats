@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
-# cgi-common/message.c and json_string.c without a server.
+# cgi-common/message/ without a server.
 
 load lib/helpers
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
-# The walk over FastCGI records: cgi-common/record.c linked with unit/record.c and nothing else.
+# The walk over FastCGI records: cgi-common/responder/record.c linked with unit/record.c and nothing else.
 
 load lib/helpers
 

@@ -57,7 +57,7 @@ main(int argc, char *argv[])
         return 2;
     }
     service = strcmp(argv[1], "app") == 0 ? &app_service : &transform_service;
-    log_open("threaded", LOG_ERROR);
+    log_open("threaded", LEVEL_ERROR);
     FCGX_Init();
     signal(SIGTERM, SIG_DFL); /* libfcgi's handler would leave the process waiting in accept */
     signal(SIGUSR1, SIG_DFL);

@@ -128,7 +128,7 @@ connection_watch(struct connections *connections, int fd, uint32_t more)
     struct epoll_event event = {.events = CONNECTION_EVENTS | more, .data.fd = fd};
 
     if (epoll_ctl(connections->epoll, EPOLL_CTL_MOD, fd, &event) != 0)
-        log_line(LOG_ERROR, NULL, "cannot watch a connection: %s", strerror(errno));
+        log_line(LEVEL_ERROR, NULL, "cannot watch a connection: %s", strerror(errno));
 }
 
 /* For its owner. The row is free for the next connection before the descriptor is. */
@@ -180,7 +180,7 @@ connection_answer(struct connections *connections, int fd, const struct buffer *
     if ((size_t)sent == answer->len)
         return true;
     if (buffer_append(&connection->out, answer->data + sent, answer->len - (size_t)sent) != 0) {
-        log_line(LOG_ERROR, NULL, "out of memory for an answer of %zu bytes", answer->len);
+        log_line(LEVEL_ERROR, NULL, "out of memory for an answer of %zu bytes", answer->len);
         return false;
     }
     connection_allow(connection, CONNECTION_ANSWER_MS);
@@ -262,7 +262,7 @@ connection_consume(struct connections *connections, int fd, const char *data, si
         if (verdict == RECORD_MORE)
             return true;
         if (verdict == RECORD_REFUSED) {
-            log_line(LOG_WARNING, NULL, "closed a connection: %s", connection->scan.reason);
+            log_line(LEVEL_WARNING, NULL, "closed a connection: %s", connection->scan.reason);
             return false;
         }
         if (!connection_exchange(connections, fd, data + *used, verdict, worker))

@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 static const char *log_service = "cgi";
-static enum log_level log_lowest = LOG_INFO;
+static enum log_level log_lowest = LEVEL_INFO;
 
 static const char *const log_names[] = {
-    [LOG_DEBUG] = "debug",
-    [LOG_INFO] = "info",
-    [LOG_WARNING] = "warning",
-    [LOG_ERROR] = "error",
+    [LEVEL_DEBUG] = "debug",
+    [LEVEL_INFO] = "info",
+    [LEVEL_WARNING] = "warning",
+    [LEVEL_ERROR] = "error",
 };
 
 void

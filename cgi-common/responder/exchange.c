@@ -119,7 +119,7 @@ exchange_init(void)
     int failed = FCGX_Init();
 
     if (failed != 0)
-        log_line(LOG_ERROR, NULL, "libfcgi does not start: error %d", failed);
+        log_line(LEVEL_ERROR, NULL, "libfcgi does not start: error %d", failed);
     return failed != 0 ? -1 : 0;
 }
 

@@ -61,7 +61,7 @@ dispatcher_yield_to_nginx(void)
     struct sched_param parameters = {0};
 
     if (sched_setscheduler(0, SCHED_BATCH, &parameters) != 0) /* 0: this thread */
-        log_line(LOG_WARNING, NULL, "cannot be scheduled as SCHED_BATCH: %s", strerror(errno));
+        log_line(LEVEL_WARNING, NULL, "cannot be scheduled as SCHED_BATCH: %s", strerror(errno));
 }
 
 static void *
@@ -72,7 +72,7 @@ dispatcher_work(void *argument)
     struct epoll_event event;
 
     if (worker == NULL) {
-        log_line(LOG_ERROR, NULL, "out of memory for a worker thread");
+        log_line(LEVEL_ERROR, NULL, "out of memory for a worker thread");
         abort(); /* multiwatch starts another process */
     }
     dispatcher_yield_to_nginx();
@@ -98,7 +98,7 @@ dispatcher_start_workers(struct dispatcher *dispatcher, int count)
 
     if ((dispatcher->threads = calloc((size_t)count, sizeof *dispatcher->threads)) == NULL ||
         epoll_ctl(dispatcher->connections.epoll, EPOLL_CTL_ADD, dispatcher->stop, &event) != 0) {
-        log_line(LOG_ERROR, NULL, "cannot set up %d threads: %s", count, strerror(errno));
+        log_line(LEVEL_ERROR, NULL, "cannot set up %d threads: %s", count, strerror(errno));
         return -1;
     }
     while (dispatcher->thread_count < count) {
@@ -106,7 +106,7 @@ dispatcher_start_workers(struct dispatcher *dispatcher, int count)
             pthread_create(&dispatcher->threads[dispatcher->thread_count], NULL, dispatcher_work, dispatcher);
 
         if (failed != 0) {
-            log_line(LOG_ERROR, NULL, "cannot start thread %d of %d: %s; lower THREADS",
+            log_line(LEVEL_ERROR, NULL, "cannot start thread %d of %d: %s; lower THREADS",
                      dispatcher->thread_count + 1, count, strerror(failed));
             return -1;
         }
@@ -139,7 +139,7 @@ dispatcher_watch_listener(struct dispatcher *dispatcher, bool watch)
 static void
 dispatcher_back_off(struct dispatcher *dispatcher)
 {
-    log_line(LOG_WARNING, NULL, "cannot accept: %s; %d connections are open, new ones wait; raise `ulimit -n`",
+    log_line(LEVEL_WARNING, NULL, "cannot accept: %s; %d connections are open, new ones wait; raise `ulimit -n`",
              strerror(errno), atomic_load(&dispatcher->connections.count));
     dispatcher_watch_listener(dispatcher, false);
 }
@@ -175,7 +175,7 @@ dispatcher_accept(struct dispatcher *dispatcher)
             /* An answer goes out by one send, so nothing is won by waiting for more; fails on a Unix socket. */
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
             if (connection_add(&dispatcher->connections, fd) != 0)
-                log_line(LOG_ERROR, NULL, "cannot take in a connection: %s", strerror(errno));
+                log_line(LEVEL_ERROR, NULL, "cannot take in a connection: %s", strerror(errno));
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         } else if (!dispatcher_fault_is_the_peers(errno)) {
@@ -225,7 +225,7 @@ dispatcher_drain(struct dispatcher *dispatcher)
     epoll_ctl(dispatcher->epoll, EPOLL_CTL_DEL, dispatcher->listener, NULL);
     epoll_ctl(dispatcher->epoll, EPOLL_CTL_DEL, dispatcher->signals, NULL);
     epoll_ctl(dispatcher->epoll, EPOLL_CTL_DEL, dispatcher->timer, NULL);
-    log_line(LOG_INFO, NULL, "draining %d connections", atomic_load(&dispatcher->connections.count));
+    log_line(LEVEL_INFO, NULL, "draining %d connections", atomic_load(&dispatcher->connections.count));
     atomic_store(&dispatcher->connections.draining, true);
     for (;;) {
         connections_sweep(&dispatcher->connections);
@@ -336,20 +336,20 @@ dispatcher_run(const struct service *service, const struct settings *settings, i
     if (exchange_init() != 0)
         return -1;
     if (dispatcher_open(&dispatcher, service, settings->max_body, listener) != 0) {
-        log_line(LOG_ERROR, NULL, "cannot start: %s", strerror(errno));
+        log_line(LEVEL_ERROR, NULL, "cannot start: %s", strerror(errno));
         return -1;
     }
     if (status_start(service, settings, &dispatcher.connections) == 0 &&
         dispatcher_start_workers(&dispatcher, settings->threads) == 0) {
-        log_line(LOG_INFO, NULL, "serving with %d threads, at most %d descriptors", settings->threads,
+        log_line(LEVEL_INFO, NULL, "serving with %d threads, at most %d descriptors", settings->threads,
                  dispatcher.connections.limit);
         dispatcher_serve(&dispatcher);
         if (!dispatcher_drain(&dispatcher)) {
-            log_line(LOG_WARNING, NULL, "%d connections were not finished after %d s; they are cut",
+            log_line(LEVEL_WARNING, NULL, "%d connections were not finished after %d s; they are cut",
                      atomic_load(&dispatcher.connections.count), DISPATCHER_DRAIN_S);
             _exit(0); /* a handler may still be at work: no thread can be waited for */
         }
-        log_line(LOG_INFO, NULL, "drained");
+        log_line(LEVEL_INFO, NULL, "drained");
         result = 0;
     }
     dispatcher_stop_workers(&dispatcher);

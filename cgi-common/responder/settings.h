@@ -4,9 +4,9 @@
 #ifndef CGI_SETTINGS_H
 #define CGI_SETTINGS_H
 
-#include <stddef.h>
+#include "log.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+#include <stddef.h>
 
 struct settings {
     int threads;               /* THREADS: worker threads, 1 to 256 */

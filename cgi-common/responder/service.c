@@ -45,7 +45,7 @@ service_route(const struct service *service, const struct request *request, stru
 static void
 service_log(const struct request *request, const struct reply *reply, const struct timespec *begun)
 {
-    enum log_level level = reply->status >= 500 ? LOG_ERROR : LOG_DEBUG;
+    enum log_level level = reply->status >= 500 ? LEVEL_ERROR : LEVEL_DEBUG;
     struct timespec now;
 
     if (!log_writes(level))

@@ -124,7 +124,7 @@ status_accept(void)
     int fd = accept4(status.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0 && connection_add(&status.connections, fd) != 0)
-        log_line(LOG_WARNING, NULL, "cannot take in a connection for the status: %s", strerror(errno));
+        log_line(LEVEL_WARNING, NULL, "cannot take in a connection for the status: %s", strerror(errno));
 }
 
 static void *
@@ -194,7 +194,7 @@ status_start(const struct service *service, const struct settings *settings, con
         status.running = true;
         return 0;
     }
-    log_line(LOG_ERROR, NULL, "cannot tell its status at STATUS_SOCKET, %s: %s", settings->status_socket,
+    log_line(LEVEL_ERROR, NULL, "cannot tell its status at STATUS_SOCKET, %s: %s", settings->status_socket,
              strerror(errno));
     return -1;
 }

@@ -26,7 +26,7 @@ cgi_run(const struct service *service, size_t max_body)
     service_answer(service, environ, max_body, cgi_read_body, stdin, &reply);
     if (reply_head(&reply, &response) != 0 || buffer_append(&response, reply.body.data, reply.body.len) != 0 ||
         fwrite(response.data, 1, response.len, stdout) != response.len || fflush(stdout) != 0) {
-        log_line(LOG_ERROR, NULL, "cannot write the response: %s", strerror(errno));
+        log_line(LEVEL_ERROR, NULL, "cannot write the response: %s", strerror(errno));
         result = -1;
     }
     buffer_release(&response);

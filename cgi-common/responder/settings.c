@@ -43,14 +43,14 @@ static int
 settings_log_level(const char *service, enum log_level *level)
 {
     static const char *const names[] = {
-        [LOG_DEBUG] = "debug",
-        [LOG_INFO] = "info",
-        [LOG_WARNING] = "warning",
-        [LOG_ERROR] = "error",
+        [LEVEL_DEBUG] = "debug",
+        [LEVEL_INFO] = "info",
+        [LEVEL_WARNING] = "warning",
+        [LEVEL_ERROR] = "error",
     };
     const char *text = getenv("LOG_LEVEL");
 
-    *level = LOG_INFO;
+    *level = LEVEL_INFO;
     if (text == NULL || text[0] == '\0')
         return 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

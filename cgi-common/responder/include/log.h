@@ -5,9 +5,9 @@
 #ifndef CGI_LOG_H
 #define CGI_LOG_H
 
-#include "settings.h"
-
 #include <stdbool.h>
+
+enum log_level { LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, LEVEL_ERROR };
 
 /* Name the service and the lowest level to be written. Call it once, before there are threads. */
 void log_open(const char *service, enum log_level level);
