@@ -25,8 +25,8 @@ append_reversed(const struct request *request, struct reply *reply)
     }
     if (reverse_utf8(message.text, message.len, reversed) != 0)
         status = reply_problem(reply, 400, "the message is not valid UTF-8");
-    else if (json_string_encode(reversed, message.len, &reply->body) != 0)
-        status = reply_problem(reply, 503, "out of memory for this reply; try again");
+    else
+        json_string_encode(reversed, message.len, &reply->body);
 done:
     free(reversed);
     message_release(&message);
@@ -44,15 +44,11 @@ answer_value(const struct request *request, struct reply *reply)
 static int
 answer_object(const struct request *request, struct reply *reply)
 {
-    static const char before[] = "{\"message\":";
-
     reply->content_type = "application/json";
-    if (buffer_append(&reply->body, before, sizeof before - 1) != 0)
-        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    buffer_append_text(&reply->body, "{\"message\":");
     if ((reply->status = append_reversed(request, reply)) != 200)
         return reply->status;
-    if (buffer_append(&reply->body, "}", 1) != 0)
-        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    buffer_append_text(&reply->body, "}");
     return reply->status;
 }
 

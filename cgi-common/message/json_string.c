@@ -98,15 +98,15 @@ decode_escape(const char *at, const char *end, struct buffer *decoded)
         return NULL;
     if (*at != 'u') {
         name = memchr(names, *at, sizeof names - 1);
-        if (name == NULL || buffer_append(decoded, meanings + (name - names), 1) != 0)
+        if (name == NULL)
             return NULL;
+        buffer_append(decoded, meanings + (name - names), 1);
         return at + 1;
     }
     at++;
     if ((character = decode_unicode(&at, end)) < 0)
         return NULL;
-    if (buffer_append(decoded, encoded, (size_t)utf8proc_encode_char(character, encoded)) != 0)
-        return NULL;
+    buffer_append(decoded, encoded, (size_t)utf8proc_encode_char(character, encoded));
     return at;
 }
 
@@ -140,9 +140,10 @@ json_string_decode(const char *at, const char *end, struct buffer *decoded, cons
             *len = (size_t)(at - run);
             return at + 1;
         }
-        if (buffer_append(decoded, run, (size_t)(at - run)) != 0)
-            return NULL;
+        buffer_append(decoded, run, (size_t)(at - run));
         if (*at == '"') {
+            if (decoded->failed)
+                return NULL;
             *text = decoded->data;
             *len = decoded->len;
             return at + 1;
@@ -153,7 +154,7 @@ json_string_decode(const char *at, const char *end, struct buffer *decoded, cons
     }
 }
 
-static int
+static void
 encode_escape(unsigned char c, struct buffer *out)
 {
     static const char hex[] = "0123456789abcdef";
@@ -163,28 +164,29 @@ encode_escape(unsigned char c, struct buffer *out)
 
     if (names[c] != '\0') {
         escape[1] = names[c];
-        return buffer_append(out, escape, 2);
+        buffer_append(out, escape, 2);
+        return;
     }
     escape[4] = hex[c >> 4];
     escape[5] = hex[c & 15];
-    return buffer_append(out, escape, 6);
+    buffer_append(out, escape, 6);
 }
 
-int
+void
 json_string_encode(const char *text, size_t len, struct buffer *out)
 {
     const char *end = text + len;
 
-    if (buffer_reserve(out, len + 2) != 0 || buffer_append(out, "\"", 1) != 0)
-        return -1;
+    if (buffer_reserve(out, len + 2) != 0)
+        return;
+    buffer_append(out, "\"", 1);
     while (text < end) {
         const char *run = text;
 
         text = skip_plain(run, end, true);
-        if (buffer_append(out, run, (size_t)(text - run)) != 0)
-            return -1;
-        if (text < end && encode_escape((unsigned char)*text++, out) != 0)
-            return -1;
+        buffer_append(out, run, (size_t)(text - run));
+        if (text < end)
+            encode_escape((unsigned char)*text++, out);
     }
-    return buffer_append(out, "\"", 1);
+    buffer_append(out, "\"", 1);
 }

@@ -19,7 +19,7 @@
 const char *json_string_decode(const char *at, const char *end, struct buffer *decoded, const char **text,
                                size_t *len);
 
-/* Append `len` bytes of UTF-8 to `out` as a JSON string, quotes included. Returns 0, or -1: out of memory. */
-int json_string_encode(const char *text, size_t len, struct buffer *out);
+/* Append `len` bytes of UTF-8 to `out` as a JSON string, quotes included. */
+void json_string_encode(const char *text, size_t len, struct buffer *out);
 
 #endif

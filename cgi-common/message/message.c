@@ -49,7 +49,8 @@ message_parse(const struct buffer *body, json_error_t *error)
     if (value != NULL || (json_error_code(error) != json_error_numeric_overflow &&
                           json_error_code(error) != json_error_null_byte_in_key))
         return value;
-    if (buffer_append(&copy, body->data, body->len) != 0) {
+    buffer_append(&copy, body->data, body->len);
+    if (copy.failed) {
         error->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory; /* where json_error_code() looks */
         return NULL;
     }

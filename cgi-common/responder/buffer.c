@@ -12,39 +12,51 @@
 
 enum { BUFFER_FIRST = 512 };
 
+static size_t
+larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 int
 buffer_reserve(struct buffer *buffer, size_t extra)
 {
-    size_t cap = buffer->cap > 0 ? buffer->cap : BUFFER_FIRST;
+    size_t cap;
     char *data;
 
-    if (extra <= buffer->cap - buffer->len)
-        return 0;
-    if (extra > SIZE_MAX / 2 - buffer->len) {
+    if (buffer->failed || extra > SIZE_MAX / 2 - buffer->len) {
+        buffer->failed = true;
         errno = ENOMEM;
         return -1;
     }
-    while (cap < buffer->len + extra)
-        cap *= 2;
-    if ((data = realloc(buffer->data, cap)) == NULL)
+    if (extra <= buffer->cap - buffer->len)
+        return 0;
+    cap = larger(larger(2 * buffer->cap, BUFFER_FIRST), buffer->len + extra);
+    if ((data = realloc(buffer->data, cap)) == NULL) {
+        buffer->failed = true;
         return -1;
+    }
     buffer->data = data;
     buffer->cap = cap;
     return 0;
 }
 
-int
+void
 buffer_append(struct buffer *buffer, const void *bytes, size_t len)
 {
-    if (buffer_reserve(buffer, len) != 0)
-        return -1;
-    if (len > 0) /* memcpy(NULL, …, 0) is undefined */
-        memcpy(buffer->data + buffer->len, bytes, len);
+    if (buffer_reserve(buffer, len) != 0 || len == 0) /* memcpy(NULL, …, 0) is undefined */
+        return;
+    memcpy(buffer->data + buffer->len, bytes, len);
     buffer->len += len;
-    return 0;
 }
 
-int
+void
+buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+void
 buffer_printf(struct buffer *buffer, const char *format, ...)
 {
     va_list arguments;
@@ -53,13 +65,14 @@ buffer_printf(struct buffer *buffer, const char *format, ...)
     va_start(arguments, format);
     len = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
+    if (len < 0)
+        buffer->failed = true;
     if (len < 0 || buffer_reserve(buffer, (size_t)len + 1) != 0)
-        return -1;
+        return;
     va_start(arguments, format);
     vsnprintf(buffer->data + buffer->len, (size_t)len + 1, format, arguments);
     va_end(arguments);
     buffer->len += (size_t)len;
-    return 0;
 }
 
 void

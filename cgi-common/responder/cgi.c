@@ -24,8 +24,9 @@ cgi_run(const struct service *service, size_t max_body)
     int result = 0;
 
     service_answer(service, environ, max_body, cgi_read_body, stdin, &reply);
-    if (reply_head(&reply, &response) != 0 || buffer_append(&response, reply.body.data, reply.body.len) != 0 ||
-        fwrite(response.data, 1, response.len, stdout) != response.len || fflush(stdout) != 0) {
+    reply_head(&reply, &response);
+    buffer_append(&response, reply.body.data, reply.body.len);
+    if (response.failed || fwrite(response.data, 1, response.len, stdout) != response.len || fflush(stdout) != 0) {
         log_line(LEVEL_ERROR, NULL, "cannot write the response: %s", strerror(errno));
         result = -1;
     }

@@ -179,7 +179,8 @@ connection_answer(struct connections *connections, int fd, const struct buffer *
         return false;
     if ((size_t)sent == answer->len)
         return true;
-    if (buffer_append(&connection->out, answer->data + sent, answer->len - (size_t)sent) != 0) {
+    buffer_append(&connection->out, answer->data + sent, answer->len - (size_t)sent);
+    if (connection->out.failed) {
         log_line(LEVEL_ERROR, NULL, "out of memory for an answer of %zu bytes", answer->len);
         return false;
     }
@@ -281,7 +282,9 @@ connection_keep_rest(struct connection *connection, const char *data, size_t len
 
     if (data == connection->in.data)
         buffer_drop(&connection->in, used);
-    else if (buffer_append(&connection->in, data + used, len - used) != 0)
+    else
+        buffer_append(&connection->in, data + used, len - used);
+    if (connection->in.failed)
         return -1;
     if (connection->in.len == 0)
         buffer_release(&connection->in);

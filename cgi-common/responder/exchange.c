@@ -62,7 +62,8 @@ int
 OS_Write(int fd, char *buf, size_t len)
 {
     (void)fd;
-    return buffer_append(current->out, buf, len) == 0 ? (int)len : -1;
+    buffer_append(current->out, buf, len);
+    return current->out->failed ? -1 : (int)len;
 }
 
 int
@@ -135,7 +136,8 @@ exchange_write(FCGX_Stream *out, const struct reply *reply)
 {
     struct buffer head = {0};
 
-    if (reply_head(reply, &head) == 0) {
+    reply_head(reply, &head);
+    if (!head.failed) {
         FCGX_PutStr(head.data, (int)head.len, out);
         FCGX_PutStr(reply->body.data, (int)reply->body.len, out);
     }

@@ -36,7 +36,8 @@ reply_title(int status)
 static int
 reply_append_json(const char *bytes, size_t len, void *buffer)
 {
-    return buffer_append(buffer, bytes, len);
+    buffer_append(buffer, bytes, len);
+    return 0;
 }
 
 int
@@ -61,13 +62,7 @@ reply_problem(struct reply *reply, int status, const char *format, ...)
     return status;
 }
 
-static int
-reply_append(struct buffer *out, const char *text)
-{
-    return buffer_append(out, text, strlen(text));
-}
-
-static int
+static void
 reply_append_number(struct buffer *out, size_t number)
 {
     char digits[20]; /* of 2^64 */
@@ -77,23 +72,28 @@ reply_append_number(struct buffer *out, size_t number)
         digits[--at] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0);
-    return buffer_append(out, digits + at, sizeof digits - at);
+    buffer_append(out, digits + at, sizeof digits - at);
 }
 
-int
+void
 reply_head(const struct reply *reply, struct buffer *out)
 {
     /* Appended piece by piece: this is on every request's way, and printf takes a microsecond. */
-    if (reply_append(out, "Status: ") != 0 || reply_append_number(out, (size_t)reply->status) != 0 ||
-        reply_append(out, " ") != 0 || reply_append(out, reply_title(reply->status)) != 0 ||
-        reply_append(out, "\r\nContent-Type: ") != 0 || reply_append(out, reply->content_type) != 0 ||
-        reply_append(out, "\r\nContent-Length: ") != 0 || reply_append_number(out, reply->content_length) != 0)
-        return -1;
-    if (reply->allow != NULL && (reply_append(out, "\r\nAllow: ") != 0 || reply_append(out, reply->allow) != 0))
-        return -1;
-    if (reply->status == 503 && reply_append(out, "\r\nRetry-After: 1") != 0)
-        return -1;
-    return reply_append(out, "\r\n\r\n");
+    buffer_append_text(out, "Status: ");
+    reply_append_number(out, (size_t)reply->status);
+    buffer_append_text(out, " ");
+    buffer_append_text(out, reply_title(reply->status));
+    buffer_append_text(out, "\r\nContent-Type: ");
+    buffer_append_text(out, reply->content_type);
+    buffer_append_text(out, "\r\nContent-Length: ");
+    reply_append_number(out, reply->content_length);
+    if (reply->allow != NULL) {
+        buffer_append_text(out, "\r\nAllow: ");
+        buffer_append_text(out, reply->allow);
+    }
+    if (reply->status == 503)
+        buffer_append_text(out, "\r\nRetry-After: 1");
+    buffer_append_text(out, "\r\n\r\n");
 }
 
 void

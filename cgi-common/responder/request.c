@@ -67,8 +67,9 @@ request_path(struct request *request, const struct variables *variables)
         request->path = variables->script_name;
         return 0;
     }
-    if (buffer_printf(&request->joined, "%s%s", variables->script_name, variables->path_info) != 0 ||
-        buffer_append(&request->joined, "", 1) != 0)
+    buffer_append_text(&request->joined, variables->script_name);
+    buffer_append(&request->joined, variables->path_info, strlen(variables->path_info) + 1);
+    if (request->joined.failed)
         return -1;
     request->path = request->joined.data;
     return 0;

@@ -67,6 +67,10 @@ service_answer(const struct service *service, char *const *params, size_t max_bo
     counters_begin();
     if (request_load(&request, params, max_body, read, source, reply) == 200)
         service_route(service, &request, reply);
+    if (reply->body.failed) {
+        buffer_release(&reply->body);
+        reply_problem(reply, 503, "out of memory for this reply; try again");
+    }
     service_log(&request, reply, &begun);
     reply->content_length = reply->body.len;
     if (request.method != NULL && strcmp(request.method, "HEAD") == 0)
@@ -78,11 +82,8 @@ service_answer(const struct service *service, char *const *params, size_t max_bo
 int
 service_health(const struct request *request, struct reply *reply)
 {
-    static const char pass[] = "{\"status\":\"pass\"}";
-
     (void)request;
     reply->content_type = "application/json";
-    if (buffer_append(&reply->body, pass, sizeof pass - 1) != 0)
-        return reply_problem(reply, 503, "out of memory for this reply; try again");
+    buffer_append_text(&reply->body, "{\"status\":\"pass\"}");
     return reply->status = 200;
 }

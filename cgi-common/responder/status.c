@@ -103,12 +103,12 @@ static int
 answer_status(const struct request *request, struct reply *reply)
 {
     char *text = status_json();
-    int failed = text == NULL || buffer_append(&reply->body, text, strlen(text)) != 0;
 
     (void)request;
-    free(text);
-    if (failed)
+    if (text == NULL)
         return reply_problem(reply, 503, "out of memory for this reply; try again");
+    buffer_append_text(&reply->body, text);
+    free(text);
     reply->content_type = "application/json";
     return reply->status = 200;
 }

@@ -34,7 +34,8 @@ serve(void *argument)
         struct buffer head = {0};
 
         service_answer(service, request.envp, MAX_BODY, read_body, request.in, &reply);
-        if (reply_head(&reply, &head) == 0) {
+        reply_head(&reply, &head);
+        if (!head.failed) {
             FCGX_PutStr(head.data, (int)head.len, request.out);
             FCGX_PutStr(reply.body.data, (int)reply.body.len, request.out);
         }

@@ -21,8 +21,8 @@ struct reply {
  */
 int reply_problem(struct reply *reply, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Append the head of a CGI response (RFC 3875, section 6.3) to `out`. Returns 0, or -1: out of memory. */
-int reply_head(const struct reply *reply, struct buffer *out);
+/* Append the head of a CGI response (RFC 3875, section 6.3) to `out`. */
+void reply_head(const struct reply *reply, struct buffer *out);
 
 /* Free what the reply owns. */
 void reply_release(struct reply *reply);
