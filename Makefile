@@ -9,6 +9,7 @@ CPPFLAGS ?=
 LDFLAGS  ?=
 WERROR   ?=
 SANITIZE ?=
+OBJCOPY  ?= objcopy
 NGINX_SOURCE ?= /usr/share/nginx/src
 DESTDIR    ?=
 PREFIX     ?= /usr/local
@@ -26,8 +27,7 @@ sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -
 c_flags   := -std=gnu11 -D_GNU_SOURCE -pthread $(warnings) $(WERROR) $(hardening) $(sanitize) \
              -Icgi-common/responder/include -Icgi-common/message $(CPPFLAGS) $(CFLAGS)
 ld_flags  := -pthread -pie -Wl,-z,relro,-z,now $(sanitize) $(CFLAGS) $(LDFLAGS)
-# libfcgi from its archive: exchange.c takes the place of its system interface.
-libs      := -l:libfcgi.a -ljansson -lutf8proc
+libs      := -ljansson -lutf8proc
 # What services are made of: the responder, which knows no service, and messages.
 responder := $(BUILD)/libresponder.a
 message   := $(BUILD)/libmessage.a
@@ -106,7 +106,15 @@ clean:   ## delete all builds
 help:    ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-$(responder): $(call object,$(wildcard cgi-common/responder/*.c))
+# libfcgi's protocol, without its system interface, which exchange.c is, and with arena.c for malloc.
+libfcgi := $(BUILD)/obj/libfcgi.o
+$(libfcgi): $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(AR) p $$($(CC) -print-file-name=libfcgi.a) libfcgi_la-fcgiapp.o >$@.from
+	$(OBJCOPY) --redefine-sym malloc=arena_malloc --redefine-sym realloc=arena_realloc \
+	    --redefine-sym free=arena_free $@.from $@
+
+$(responder): $(call object,$(wildcard cgi-common/responder/*.c)) $(libfcgi)
 $(message): $(call object,$(wildcard cgi-common/message/*.c))
 
 $(responder) $(message):
@@ -119,7 +127,9 @@ $(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c cgi-transform/rever
 $(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
 $(BUILD)/tests/message: $(call object,tests/unit/message.c) $(message) $(responder)
 # The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
-$(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(message) $(responder)
+$(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(message)
+$(BUILD)/tests/threaded: libs := -l:libfcgi.a $(responder) $(libs)
+$(BUILD)/tests/threaded: | $(responder)
 
 $(programs):
 	@mkdir -p $(@D)

@@ -150,7 +150,7 @@ pid() {
     scenario get_values_repeated
 }
 
-@test "a management record of an unknown type closes its connection only" {
+@test "a management record of an unknown type is answered with FCGI_UNKNOWN_TYPE, and the connection goes on" {
     start_service transform "$SOCKET"
     scenario unknown_management
 }

@@ -3,14 +3,10 @@
  */
 #include "connection.h"
 
-#include "exchange.h"
 #include "log.h"
-#include "record.h"
+#include "table.h"
 
 #include <errno.h>
-#include <malloc.h>
-#include <poll.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,37 +20,27 @@
 enum {
     CONNECTION_IDLE_MS = 75 * 1000,
     CONNECTION_REQUEST_MS = 5 * 1000, /* from a request's first byte to its last, or for 64 KiB of it */
+    CONNECTION_ROOM_MS = 3 * 1000,    /* how long it waits for room; nginx gives a call 5 s in all */
     CONNECTION_ANSWER_MS = 10 * 1000, /* to take as much of an answer as the socket's buffer holds */
-    CONNECTION_LATE_MS = 1000,        /* what no worker has looked at for so long is our delay, not the peer's */
 };
 
-/* An answer larger than this gives its buffer back; smaller ones share one a thread. Also what a large body is. */
-enum { CONNECTION_KEPT_BUFFER = 256 * 1024 };
-
-/* Edge-triggered: a request costs no epoll_ctl. */
-static const uint32_t CONNECTION_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
-
-enum connection_state {
-    STATE_CLOSED,
-    STATE_IDLE,
-    STATE_CLAIMED,    /* a worker's */
-    STATE_LOOK_AGAIN, /* a worker's, and something has happened since it looked */
-    STATE_HELD,       /* the dispatcher's, for a moment */
+enum {
+    CONNECTION_TIMED = 64 * 1024,        /* bytes of a request for which it is given time */
+    CONNECTION_KEPT_BUFFER = 256 * 1024, /* a thread's buffer that has grown beyond is given back */
+    CONNECTION_CAREFUL = 4 * 1024,       /* bytes received at once where room is tight */
+    CONNECTION_TURNS = 16,               /* reads in a row, before other connections have their turn */
 };
 
-struct connection {
-    _Atomic int state;        /* enum connection_state */
-    _Atomic int64_t deadline; /* when it is closed if nothing happens, on the clock of connection_now() */
-    _Atomic int64_t looked;   /* when a worker last left a request or an answer half done, likewise */
-    /* all below belong to who has claimed it */
-    struct buffer in;        /* a request that has come in part */
-    struct record_scan scan; /* how far that was looked at */
-    struct buffer out;       /* what the peer has not taken yet */
-    bool closing;            /* close it when `out` is written */
-    bool discarding;         /* read and forget until the peer closes */
+/* Where a step has led. */
+enum step {
+    STEP_ON,   /* there may be more to do */
+    STEP_REST, /* nothing to do until something happens */
+    STEP_OVER, /* the connection is to be closed */
 };
 
-static int64_t
+/* ---- time ---- */
+
+int64_t
 connection_now(void)
 {
     struct timespec now;
@@ -63,86 +49,148 @@ connection_now(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void
-connection_allow(struct connection *connection, int64_t milliseconds)
+void
+connection_set_deadline(struct connection *connection, int64_t milliseconds)
 {
     atomic_store_explicit(&connection->deadline, connection_now() + milliseconds, memory_order_relaxed);
 }
 
-static bool
-connection_expired(struct connection *connection)
+bool
+connection_has_expired(struct connection *connection)
 {
     return atomic_load_explicit(&connection->deadline, memory_order_relaxed) <= connection_now();
 }
 
-/* ---- whose it is ---- */
-
-/* For a worker. Returns whether it owns the connection now. If another worker does, that one will look again. */
-static bool
-connection_claim(struct connection *connection)
+/* A request goes on: its peer has its time from the first byte, and again for each 64 KiB. */
+static void
+connection_give_time(struct connection *connection)
 {
-    int state = STATE_IDLE;
+    size_t come = connection->request.params.len + connection->request.body.len + 1;
 
-    while (!atomic_compare_exchange_weak(&connection->state, &state, STATE_CLAIMED)) {
-        if (state == STATE_CLOSED || state == STATE_LOOK_AGAIN)
-            return false;
-        if (state == STATE_CLAIMED && atomic_compare_exchange_weak(&connection->state, &state, STATE_LOOK_AGAIN))
-            return false;
-        if (state == STATE_HELD)
-            sched_yield();
-        state = STATE_IDLE;
+    if (connection->timed > 0 && come - connection->timed < CONNECTION_TIMED)
+        return;
+    connection->timed = come;
+    connection_set_deadline(connection, CONNECTION_REQUEST_MS);
+}
+
+/* ---- memory ---- */
+
+/* Bytes that it holds. */
+static size_t
+connection_holds(const struct connection *connection)
+{
+    return connection->request.params.cap + connection->request.body.cap + connection->unread.cap +
+           connection->out.cap;
+}
+
+/* And those that its request will take, which are charged for before they come. */
+static size_t
+connection_needs(const struct connection *connection)
+{
+    size_t expected = connection->request.body_expected;
+    size_t has = connection->request.body.cap;
+
+    if (expected <= has || expected > connection->table->max_body)
+        return connection_holds(connection);
+    return connection_holds(connection) +
+           (expected > 2 * has ? expected - has : has); /* as buffer_reserve() grows */
+}
+
+static bool
+connection_charge(struct connection *connection, size_t bytes)
+{
+    return room_charge(&connection->table->room, &connection->charged, bytes);
+}
+
+static void
+connection_release_buffer(struct connection *connection, struct buffer *buffer)
+{
+    if (buffer->cap > CONNECTION_KEPT_BUFFER)
+        atomic_store_explicit(&connection->table->released, true, memory_order_relaxed);
+    buffer_release(buffer);
+}
+
+/* A thread keeps a buffer for its next request, unless it has one or this one has grown large. */
+static void
+connection_return_buffer(struct connection *connection, struct buffer *buffer, struct buffer *spare)
+{
+    if (spare->cap == 0 && buffer->cap <= CONNECTION_KEPT_BUFFER && !buffer->failed) {
+        *spare = *buffer;
+        spare->len = 0;
+        *buffer = (struct buffer){0};
+    } else {
+        connection_release_buffer(connection, buffer);
     }
-    return true;
 }
 
-/* Returns whether it was given back. If not, something happened meanwhile, and the caller still owns it. */
-static bool
-connection_give_back(struct connection *connection)
+/* A request that comes whole uses its thread's buffers; the connection keeps those of one that does not. */
+static void
+connection_lend_buffers(struct connection *connection, struct worker *worker)
 {
-    int state = STATE_CLAIMED;
-
-    if (atomic_compare_exchange_strong(&connection->state, &state, STATE_IDLE))
-        return true;
-    atomic_store(&connection->state, STATE_CLAIMED);
-    return false;
-}
-
-/* For the dispatcher's thread. Returns whether it has the connection to itself, until it lets go or closes it. */
-static bool
-connection_hold(struct connection *connection)
-{
-    int state = STATE_IDLE;
-
-    return atomic_compare_exchange_strong(&connection->state, &state, STATE_HELD);
+    if (connection->request.params.cap > 0 || connection->request.body.cap > 0)
+        return;
+    connection->request.params = worker->spare.params;
+    connection->request.body = worker->spare.body;
+    worker->spare = (struct record_request){0};
 }
 
 static void
-connection_let_go(struct connection *connection)
+connection_return_buffers(struct connection *connection, struct worker *worker)
 {
-    atomic_store(&connection->state, STATE_IDLE);
+    connection_return_buffer(connection, &connection->request.params, &worker->spare.params);
+    connection_return_buffer(connection, &connection->request.body, &worker->spare.body);
 }
 
 static void
-connection_watch(struct connections *connections, int fd, uint32_t more)
+connection_stop_waiting(struct connection *connection)
 {
-    struct epoll_event event = {.events = CONNECTION_EVENTS | more, .data.fd = fd};
+    if (atomic_exchange(&connection->waits_for_room, false))
+        atomic_fetch_sub(&connection->table->room.waiting, 1);
+}
 
-    if (epoll_ctl(connections->epoll, EPOLL_CTL_MOD, fd, &event) != 0)
+/* ---- the row ---- */
+
+uint32_t
+connection_events(void)
+{
+    return EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+}
+
+void
+connection_watch(const struct connection *connection, uint32_t more)
+{
+    struct epoll_event event = {.events = connection_events() | more, .data.fd = connection->fd};
+
+    if (epoll_ctl(connection->table->epoll, EPOLL_CTL_MOD, connection->fd, &event) != 0)
         log_line(LEVEL_ERROR, NULL, "cannot watch a connection: %s", strerror(errno));
 }
 
-/* For its owner. The row is free for the next connection before the descriptor is. */
-static void
-connection_close(struct connections *connections, int fd)
+void
+connection_start(struct connection *connection)
 {
-    struct connection *connection = &connections->rows[fd];
+    connection->doing = CONNECTION_READING;
+    connection->timed = 0;
+    connection_set_deadline(connection, CONNECTION_IDLE_MS);
+    atomic_store_explicit(&connection->looked, 0, memory_order_relaxed);
+}
 
-    buffer_release(&connection->in);
-    buffer_release(&connection->out);
-    atomic_store(&connection->state, STATE_CLOSED);
+/* The row is free for the next connection before the descriptor is. */
+void
+connection_close(struct connection *connection)
+{
+    struct table *table = connection->table;
+    int fd = connection->fd;
+
+    connection_stop_waiting(connection);
+    connection_release_buffer(connection, &connection->request.body);
+    record_release(&connection->request);
+    buffer_release(&connection->unread);
+    connection_release_buffer(connection, &connection->out);
+    room_discharge(&table->room, &connection->charged);
+    claim_end(&connection->claim);
     close(fd);
-    if (atomic_fetch_sub(&connections->count, 1) == 1 && atomic_load(&connections->draining))
-        eventfd_write(connections->emptied, 1);
+    if (atomic_fetch_sub(&table->count, 1) == 1 && atomic_load(&table->draining))
+        eventfd_write(table->emptied, 1);
 }
 
 /* ---- writing ---- */
@@ -168,369 +216,397 @@ connection_send(int fd, const char *data, size_t len)
     return (ssize_t)sent;
 }
 
-/* Send an answer; what does not fit waits in `out`. Returns whether the connection lives on. */
-static bool
-connection_answer(struct connections *connections, int fd, const struct buffer *answer)
-{
-    struct connection *connection = &connections->rows[fd];
-    ssize_t sent = connection_send(fd, answer->data, answer->len);
-
-    if (sent < 0)
-        return false;
-    if ((size_t)sent == answer->len)
-        return true;
-    buffer_append(&connection->out, answer->data + sent, answer->len - (size_t)sent);
-    if (connection->out.failed) {
-        log_line(LEVEL_ERROR, NULL, "out of memory for an answer of %zu bytes", answer->len);
-        return false;
-    }
-    connection_allow(connection, CONNECTION_ANSWER_MS);
-    connection_watch(connections, fd, EPOLLOUT);
-    return true;
-}
-
 /*
- * All is said, the peer may still be sending: end our side, and read on for a while. A close now would take the
- * answer from the peer with a reset.
+ * The answer is sent. A connection that ends while its peer may still be sending ends our side only, and reads on
+ * for a while: a close would take the answer from the peer with a reset.
  */
-static void
-connection_begin_discarding(struct connection *connection, int fd)
+static enum step
+connection_have_answered(struct connection *connection)
 {
-    shutdown(fd, SHUT_WR);
-    connection_allow(connection, CONNECTION_REQUEST_MS);
+    switch (connection->doing) {
+    case CONNECTION_CLOSING:
+        return STEP_OVER;
+    case CONNECTION_ENDING:
+        connection->doing = CONNECTION_LINGERING;
+        shutdown(connection->fd, SHUT_WR);
+        connection_set_deadline(connection, CONNECTION_REQUEST_MS);
+        return STEP_ON;
+    default:
+        connection->doing = CONNECTION_READING;
+        connection->timed = 0;
+        connection_set_deadline(connection, record_has_begun(&connection->request) ? CONNECTION_REQUEST_MS
+                                                                                   : CONNECTION_IDLE_MS);
+        return STEP_ON;
+    }
 }
 
-/* Go on with an answer that waits. Returns whether the connection lives on. */
-static bool
-connection_flush(struct connections *connections, int fd)
+/* The socket has not taken all: what is left waits. */
+static enum step
+connection_keep_answer(struct connection *connection, const char *data, size_t len)
 {
-    struct connection *connection = &connections->rows[fd];
-    ssize_t sent = connection_send(fd, connection->out.data, connection->out.len);
+    buffer_append(&connection->out, data, len);
+    if (connection->out.failed || !connection_charge(connection, connection_holds(connection))) {
+        log_line(LEVEL_ERROR, NULL,
+                 "closed a connection: no memory for %zu bytes of an answer that its peer is slow to take", len);
+        return STEP_OVER;
+    }
+    connection_set_deadline(connection, CONNECTION_ANSWER_MS);
+    connection_watch(connection, EPOLLOUT);
+    return STEP_REST;
+}
+
+/* Send an answer, and go on as `doing` says: CONNECTION_ANSWERING, _CLOSING or _ENDING. */
+static enum step
+connection_answer(struct connection *connection, const struct buffer *answer, enum connection_doing doing)
+{
+    ssize_t sent = connection_send(connection->fd, answer->data, answer->len);
+
+    connection->doing = doing;
+    if (sent < 0)
+        return STEP_OVER;
+    if ((size_t)sent == answer->len)
+        return connection_have_answered(connection);
+    return connection_keep_answer(connection, answer->data + sent, answer->len - (size_t)sent);
+}
+
+/* Go on with an answer that waits. */
+static enum step
+connection_flush(struct connection *connection)
+{
+    ssize_t sent = connection_send(connection->fd, connection->out.data, connection->out.len);
 
     if (sent < 0)
-        return false;
+        return STEP_OVER;
     buffer_drop(&connection->out, (size_t)sent);
     if (sent > 0)
-        connection_allow(connection, CONNECTION_ANSWER_MS);
+        connection_set_deadline(connection, CONNECTION_ANSWER_MS);
     if (connection->out.len > 0)
+        return STEP_REST;
+    connection_release_buffer(connection, &connection->out);
+    connection_watch(connection, 0);
+    return connection_have_answered(connection);
+}
+
+/* ---- answering ---- */
+
+static bool
+connection_exchange(struct connection *connection, enum exchange_kind kind, struct worker *worker)
+{
+    struct table *table = connection->table;
+
+    worker->out.len = 0;
+    return exchange_run(&worker->exchange, table->service, table->max_body, &connection->request, kind,
+                        &worker->out);
+}
+
+/* Send what an exchange has given. */
+static enum step
+connection_send_exchange(struct connection *connection, enum connection_doing doing, struct worker *worker)
+{
+    enum step step;
+
+    record_next(&connection->request);
+    connection_return_buffers(connection, worker);
+    if (worker->out.failed) {
+        log_line(LEVEL_ERROR, NULL, "closed a connection: out of memory for an answer");
+        step = STEP_OVER;
+    } else {
+        step = connection_answer(connection, &worker->out, doing);
+    }
+    if (worker->out.failed || worker->out.cap > CONNECTION_KEPT_BUFFER)
+        connection_release_buffer(connection, &worker->out);
+    if (connection->charged > 0 && !connection_charge(connection, connection_holds(connection)))
+        return STEP_OVER;
+    return step;
+}
+
+/* Say no to a request that has not come whole; the rest of it is read and forgotten. */
+static enum step
+connection_refuse(struct connection *connection, enum exchange_kind kind, struct worker *worker)
+{
+    connection_stop_waiting(connection);
+    buffer_release(&connection->unread);
+    if (!connection->request.params_ended) {
+        log_line(LEVEL_ERROR, NULL, "closed a connection: no memory for the params of a request");
+        return STEP_OVER;
+    }
+    connection_exchange(connection, kind, worker);
+    return connection_send_exchange(connection, CONNECTION_ENDING, worker);
+}
+
+/* An answer may be larger than the request that it is for; then there must be room for it before a byte is sent. */
+static enum step
+connection_serve_request(struct connection *connection, bool is_last_read, struct worker *worker)
+{
+    bool keep = connection_exchange(connection, EXCHANGE_SERVE, worker);
+
+    if (worker->out.len > ROOM_SMALL && worker->out.len > connection->charged &&
+        !connection_charge(connection, worker->out.len))
+        keep = connection_exchange(connection, EXCHANGE_UNAVAILABLE, worker);
+    return connection_send_exchange(connection,
+                                    keep           ? CONNECTION_ANSWERING
+                                    : is_last_read ? CONNECTION_CLOSING
+                                                   : CONNECTION_ENDING,
+                                    worker);
+}
+
+/* ---- room ---- */
+
+/* Returns whether there is room, and memory, for all of the request that has begun. */
+static bool
+connection_admit(struct connection *connection)
+{
+    struct record_request *request = &connection->request;
+    size_t needs = connection_needs(connection);
+
+    if (needs <= ROOM_SMALL || needs <= connection->charged)
         return true;
-    buffer_release(&connection->out);
-    connection_allow(connection, connection->in.len > 0 ? CONNECTION_REQUEST_MS : CONNECTION_IDLE_MS);
-    connection_watch(connections, fd, 0);
-    if (connection->discarding)
-        connection_begin_discarding(connection, fd);
+    if (!connection_charge(connection, needs))
+        return false;
+    if (request->body_expected > request->body.len && request->body_expected <= connection->table->max_body)
+        return buffer_reserve(&request->body, request->body_expected - request->body.len) == 0;
     return true;
+}
+
+/* The next step asks for room once more: some may have been freed before this was counted. */
+static enum step
+connection_begin_waiting(struct connection *connection)
+{
+    connection->doing = CONNECTION_WAITING;
+    connection_set_deadline(connection, CONNECTION_ROOM_MS);
+    atomic_store(&connection->waits_for_room, true);
+    atomic_fetch_add(&connection->table->room.waiting, 1);
+    return STEP_ON;
+}
+
+static enum step
+connection_wait(struct connection *connection, struct worker *worker)
+{
+    if (connection_admit(connection)) {
+        connection_stop_waiting(connection);
+        connection->doing = CONNECTION_READING;
+        connection_set_deadline(connection, CONNECTION_REQUEST_MS);
+        return STEP_ON;
+    }
+    if (connection->request.body.failed || connection_has_expired(connection))
+        return connection_refuse(connection, EXCHANGE_UNAVAILABLE, worker);
+    return STEP_REST;
 }
 
 /* ---- reading ---- */
 
-/* Answer what ends at `scan.offset` of `data`. Returns whether the connection lives on. */
-static bool
-connection_exchange(struct connections *connections, int fd, const char *data, enum record_verdict verdict,
-                    struct worker *worker)
+/* Do what the bytes read so far ask for. */
+static enum step
+connection_act(struct connection *connection, enum record_verdict verdict, bool is_last_read, struct worker *worker)
 {
-    struct connection *connection = &connections->rows[fd];
-    bool keep;
-    bool alive;
-
-    worker->out.len = 0;
-    keep = exchange_run(connections->service, connections->max_body, data, connection->scan.offset, &worker->out);
-    if (verdict == RECORD_REQUEST)
-        connection->closing = !keep;
-    else if (verdict == RECORD_TOO_LARGE)
-        connection->closing = connection->discarding = true;
-    alive = connection_answer(connections, fd, &worker->out);
-    if (worker->out.cap > CONNECTION_KEPT_BUFFER)
-        buffer_release(&worker->out);
-    if (connection->scan.offset > CONNECTION_KEPT_BUFFER)
-        atomic_store_explicit(&connections->grown, true, memory_order_relaxed);
-    return alive;
-}
-
-/*
- * Answer each whole request in `data`, until an answer has to wait or is the last. Sets how much of it is done
- * with. Returns whether the connection lives on.
- */
-static bool
-connection_consume(struct connections *connections, int fd, const char *data, size_t len, size_t *used,
-                   struct worker *worker)
-{
-    struct connection *connection = &connections->rows[fd];
-    enum record_verdict verdict;
-
-    for (*used = 0; connection->out.len == 0 && !connection->closing;) {
-        verdict = record_scan(&connection->scan, data + *used, len - *used, connections->max_body);
-        if (verdict == RECORD_MORE)
-            return true;
-        if (verdict == RECORD_REFUSED) {
-            log_line(LEVEL_WARNING, NULL, "closed a connection: %s", connection->scan.reason);
-            return false;
-        }
-        if (!connection_exchange(connections, fd, data + *used, verdict, worker))
-            return false;
-        *used += connection->scan.offset;
-        connection->scan = (struct record_scan){0};
+    switch (verdict) {
+    case RECORD_REQUEST:
+        return connection_serve_request(connection, is_last_read, worker);
+    case RECORD_ANSWER:
+        return worker->out.failed ? STEP_OVER : connection_answer(connection, &worker->out, CONNECTION_ANSWERING);
+    case RECORD_TOO_LARGE:
+        return connection_refuse(connection, EXCHANGE_TOO_LARGE, worker);
+    case RECORD_NO_MEMORY:
+        return connection_refuse(connection, EXCHANGE_UNAVAILABLE, worker);
+    case RECORD_REFUSED:
+        log_line(LEVEL_WARNING, NULL, "closed a connection: %s", connection->request.reason);
+        record_release(&connection->request);
+        return worker->out.len > 0 ? connection_answer(connection, &worker->out, CONNECTION_ENDING) : STEP_OVER;
+    default:
+        return STEP_ON;
     }
-    return true;
 }
 
-/* Keep what is left of a request that has not come whole, and give it its time. Returns 0, or -1: no memory. */
-static int
-connection_keep_rest(struct connection *connection, const char *data, size_t len, size_t used)
+/* A request has come in part. */
+static enum step
+connection_go_on(struct connection *connection, struct worker *worker)
 {
-    bool begun = connection->in.len > 0 && used == 0;
+    if (!record_has_begun(&connection->request))
+        return STEP_ON;
+    connection_give_time(connection);
+    if (connection_admit(connection))
+        return STEP_ON;
+    if (connection->request.body.failed)
+        return connection_refuse(connection, EXCHANGE_UNAVAILABLE, worker);
+    return connection_begin_waiting(connection);
+}
 
-    if (data == connection->in.data)
-        buffer_drop(&connection->in, used);
-    else
-        buffer_append(&connection->in, data + used, len - used);
-    if (connection->in.failed)
-        return -1;
-    if (connection->in.len == 0)
-        buffer_release(&connection->in);
-    if (connection->out.len == 0 && !begun)
-        connection_allow(connection, connection->in.len > 0 ? CONNECTION_REQUEST_MS : CONNECTION_IDLE_MS);
-    return 0;
+/* Read `len` bytes; what stands behind a request whose answer has to wait is kept. */
+static enum step
+connection_read(struct connection *connection, const char *data, size_t len, struct worker *worker)
+{
+    enum step step = STEP_ON;
+    size_t used = 0;
+
+    connection_lend_buffers(connection, worker);
+    while (step != STEP_OVER && connection->doing == CONNECTION_READING && used < len) {
+        size_t count;
+        enum record_verdict verdict;
+
+        worker->out.len = 0;
+        verdict = record_read(&connection->request, data + used, len - used, &count, connection->table->max_body,
+                              &worker->out);
+        used += count;
+        step = verdict == RECORD_MORE ? connection_go_on(connection, worker)
+                                      : connection_act(connection, verdict, used == len, worker);
+    }
+    if (connection->doing == CONNECTION_ANSWERING)
+        buffer_append(&connection->unread, data + used, len - used);
+    if (!connection->unread.failed)
+        return step;
+    log_line(LEVEL_ERROR, NULL, "closed a connection: out of memory for %zu bytes of its next request", len - used);
+    return STEP_OVER;
+}
+
+/* What had to wait for an answer to be taken. */
+static enum step
+connection_read_unread(struct connection *connection, struct worker *worker)
+{
+    struct buffer unread = connection->unread;
+    enum step step;
+
+    connection->unread = (struct buffer){0};
+    step = connection_read(connection, unread.data, unread.len, worker);
+    buffer_release(&unread);
+    return step;
 }
 
 /*
- * Read once, behind what is there of a request already. Returns how many bytes of it there are now, at `data`; 0
- * when nothing has come; -1 when the connection is over. `drained`: nothing more is to be read now.
+ * Receive once. Returns how many bytes came, 0 when there are none at the moment; -1 when the connection is over.
+ * `cut`: more may be there although fewer came than asked for, since something else stands between them.
  */
 static ssize_t
-connection_receive(struct connection *connection, int fd, struct worker *worker, char **data, bool *drained)
+connection_receive(const struct connection *connection, char *to, size_t size, bool *cut)
 {
-    size_t had = connection->in.len;
-    size_t room = sizeof worker->in;
+    struct iovec part = {to, size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     ssize_t count;
 
-    if (had > 0 && buffer_reserve(&connection->in, room) != 0)
-        return -1;
-    *data = had > 0 ? connection->in.data : worker->in;
     do {
-        count = recv(fd, *data + had, room, MSG_DONTWAIT);
+        count = recvmsg(connection->fd, &message, MSG_DONTWAIT);
     } while (count < 0 && errno == EINTR);
-    *drained = count < (ssize_t)room;
+    *cut = (message.msg_flags & MSG_CTRUNC) != 0; /* descriptors were passed; the kernel has closed them */
     if (count < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-    if (count == 0)
-        return -1;
-    if (had > 0)
-        connection->in.len += (size_t)count;
-    return (ssize_t)had + count;
-}
-
-/* Answer what is whole in `data`, keep the rest. Returns whether the connection lives on. */
-static bool
-connection_take(struct connections *connections, int fd, const char *data, size_t len, struct worker *worker)
-{
-    struct connection *connection = &connections->rows[fd];
-    size_t used;
-
-    if (connection->discarding) {
-        connection->in.len = 0;
-        return true;
-    }
-    if (!connection_consume(connections, fd, data, len, &used, worker) ||
-        connection_keep_rest(connection, data, len, used) != 0)
-        return false;
-    if (connection->discarding && connection->out.len == 0)
-        connection_begin_discarding(connection, fd);
-    return true;
+    return count == 0 ? -1 : count;
 }
 
 /*
- * All that can be done now. `to_the_end`: read until nothing is there; else a short read is taken for the end,
- * which spares a call (epoll(7): what comes later is a new event). Returns whether the connection lives on.
+ * Receive and read. Behind a whole request a short read is taken for the end, which spares a call (epoll(7): what
+ * comes later is a new event), unless `to_the_end`; within a request it never is.
  */
-static bool
-connection_step(struct connections *connections, int fd, bool to_the_end, struct worker *worker)
+static enum step
+connection_receive_and_read(struct connection *connection, bool to_the_end, struct worker *worker)
 {
-    struct connection *connection = &connections->rows[fd];
-    bool drained = false;
+    bool is_careful = connection->charged == 0 && room_is_tight(&connection->table->room);
+    size_t size = is_careful ? CONNECTION_CAREFUL : sizeof worker->in;
+    bool cut;
+    ssize_t count = connection_receive(connection, worker->in, size, &cut);
+    enum step step;
 
-    if (connection->out.len > 0) {
-        if (!connection_flush(connections, fd))
-            return false;
-        if (connection->out.len == 0 && connection->in.len > 0 &&
-            !connection_take(connections, fd, connection->in.data, connection->in.len, worker))
-            return false;
-    }
-    while (connection->out.len == 0 && (to_the_end || !drained)) {
-        char *data;
-        ssize_t len;
+    if (count <= 0)
+        return count < 0 ? STEP_OVER : STEP_REST;
+    step = connection_read(connection, worker->in, (size_t)count, worker);
+    if (step != STEP_ON || connection->doing != CONNECTION_READING)
+        return step;
+    return to_the_end || cut || (size_t)count == size || record_has_begun(&connection->request) ? STEP_ON
+                                                                                                : STEP_REST;
+}
 
-        if (connection->closing && !connection->discarding)
-            return false;
-        if (connection->discarding && connection_expired(connection))
-            return false; /* it may send for ever */
-        if ((len = connection_receive(connection, fd, worker, &data, &drained)) < 0)
-            return false;
-        if (!drained && !connection->discarding) /* the peer sends faster than we read */
-            connection_allow(connection, CONNECTION_REQUEST_MS);
-        if (len == 0)
-            break;
-        if (!connection_take(connections, fd, data, (size_t)len, worker))
-            return false;
+static enum step
+connection_linger(struct connection *connection, struct worker *worker)
+{
+    bool cut;
+    ssize_t count = connection_receive(connection, worker->in, sizeof worker->in, &cut);
+
+    if (count < 0 || connection_has_expired(connection)) /* it may send for ever */
+        return STEP_OVER;
+    return count == 0 ? STEP_REST : STEP_ON;
+}
+
+/* ---- serving ---- */
+
+static enum step
+connection_step(struct connection *connection, bool to_the_end, struct worker *worker)
+{
+    switch (connection->doing) {
+    case CONNECTION_READING:
+        return connection->unread.len > 0 ? connection_read_unread(connection, worker)
+                                          : connection_receive_and_read(connection, to_the_end, worker);
+    case CONNECTION_WAITING:
+        return connection_wait(connection, worker);
+    case CONNECTION_LINGERING:
+        return connection_linger(connection, worker);
+    default:
+        return connection_flush(connection);
     }
-    if (connection->out.len > 0 || connection->in.len > 0 || connection->discarding)
+}
+
+/* Leave it until the next event. Returns whether it lives on. */
+static bool
+connection_settle(struct connection *connection, struct worker *worker)
+{
+    bool is_idle = connection->doing == CONNECTION_READING && !record_has_begun(&connection->request) &&
+                   connection->unread.len == 0;
+
+    if (is_idle) {
+        connection_return_buffers(connection, worker);
+        return !atomic_load(&connection->table->draining);
+    }
+    atomic_store_explicit(&connection->looked, connection_now(), memory_order_relaxed);
+    if (connection->charged >= connection_holds(connection) ||
+        connection_charge(connection, connection_holds(connection)))
         return true;
-    return !connection->closing && !atomic_load(&connections->draining);
-}
-
-void
-connection_serve(struct connections *connections, int fd, uint32_t events, struct worker *worker)
-{
-    struct connection *connection = &connections->rows[fd];
-    bool to_the_end = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-
-    if (!connection_claim(connection))
-        return;
-    do {
-        if (!connection_step(connections, fd, to_the_end, worker)) {
-            connection_close(connections, fd);
-            return;
-        }
-        if (connection->in.len > 0 || connection->out.len > 0)
-            atomic_store_explicit(&connection->looked, connection_now(), memory_order_relaxed);
-        to_the_end = true; /* whatever comes between is one of two events, or both */
-    } while (!connection_give_back(connection));
-}
-
-/* ---- the table ---- */
-
-int
-connections_open(struct connections *connections, const struct service *service, size_t max_body, int limit)
-{
-    *connections = (struct connections){
-        .service = service,
-        .max_body = max_body,
-        .epoll = epoll_create1(EPOLL_CLOEXEC),
-        .emptied = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-        .limit = limit,
-        .rows = calloc((size_t)limit, sizeof *connections->rows),
-    };
-    if (connections->epoll >= 0 && connections->emptied >= 0 && connections->rows != NULL)
-        return 0;
-    connections_close(connections);
-    return -1;
-}
-
-void
-connections_close(struct connections *connections)
-{
-    for (int fd = 0; connections->rows != NULL && fd <= connections->highest; fd++)
-        if (atomic_load(&connections->rows[fd].state) != STATE_CLOSED)
-            connection_close(connections, fd);
-    free(connections->rows);
-    if (connections->epoll >= 0)
-        close(connections->epoll);
-    if (connections->emptied >= 0)
-        close(connections->emptied);
-}
-
-int
-connection_add(struct connections *connections, int fd)
-{
-    struct epoll_event event = {.events = CONNECTION_EVENTS, .data.fd = fd};
-    struct connection *connection;
-
-    if (fd >= connections->limit) {
-        close(fd);
-        errno = EMFILE;
-        return -1;
-    }
-    connection = &connections->rows[fd];
-    atomic_exchange(&connection->state, STATE_HELD); /* not a store: it is to see all that the last owner wrote */
-    connection->scan = (struct record_scan){0};
-    connection->closing = connection->discarding = false;
-    connection_allow(connection, CONNECTION_IDLE_MS);
-    atomic_store_explicit(&connection->looked, 0, memory_order_relaxed);
-    if (fd > connections->highest)
-        connections->highest = fd;
-    atomic_fetch_add(&connections->count, 1);
-    if (epoll_ctl(connections->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
-        int failed = errno;
-
-        connection_close(connections, fd);
-        errno = failed;
-        return -1;
-    }
-    connection_let_go(connection);
-    return 0;
-}
-
-/* Whether there is something to read, and it would be read. */
-static bool
-connection_has_unread(struct connection *connection, int fd)
-{
-    char byte;
-
-    return connection->out.len == 0 && !connection->discarding && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-/*
- * Whether the peer has sent, or has room for more of the answer, and no worker has come for it. One that sends by
- * drops is looked at for each.
- */
-static bool
-connection_waits_for_us(struct connection *connection, int fd)
-{
-    struct pollfd room = {.fd = fd, .events = POLLOUT};
-
-    if (connection_now() - atomic_load_explicit(&connection->looked, memory_order_relaxed) < CONNECTION_LATE_MS)
-        return false;
-    if (connection->out.len > 0)
-        return poll(&room, 1, 0) == 1 && room.revents == POLLOUT;
-    return connection_has_unread(connection, fd);
-}
-
-/* Whether it may be closed now: the peer's time is over, or nothing is under way while draining. */
-static bool
-connection_is_over(struct connections *connections, int fd)
-{
-    struct connection *connection = &connections->rows[fd];
-
-    if (!connection_expired(connection))
-        return atomic_load(&connections->draining) && connection->in.len == 0 && connection->out.len == 0 &&
-               !connection->discarding && !connection_has_unread(connection, fd);
-    if (!connection_waits_for_us(connection, fd))
-        return true;
-    connection_allow(connection, connection->out.len > 0 ? CONNECTION_ANSWER_MS : CONNECTION_REQUEST_MS);
+    if (connection->doing == CONNECTION_READING || connection->doing == CONNECTION_WAITING)
+        return connection_refuse(connection, EXCHANGE_UNAVAILABLE, worker) != STEP_OVER;
+    log_line(LEVEL_ERROR, NULL, "closed a connection: no room for what its peer sent behind a request");
     return false;
 }
 
-/*
- * Give the system the memory that large bodies took, once none has come for a sweep: a page given back and taken
- * again costs more than all that is done with its bytes. malloc_trim also finds what lies between small holes.
- */
-static void
-connections_trim(struct connections *connections)
+/* All that can be done now. Returns whether the connection lives on. */
+static bool
+connection_work(struct connection *connection, bool to_the_end, struct worker *worker)
 {
-    if (atomic_exchange_explicit(&connections->grown, false, memory_order_relaxed)) {
-        connections->to_trim = true;
-    } else if (connections->to_trim) {
-        malloc_trim(0);
-        connections->to_trim = false;
-    }
+    enum step step = STEP_ON;
+
+    for (int turn = 0; step == STEP_ON && turn < CONNECTION_TURNS; turn++)
+        step = connection_step(connection, to_the_end, worker);
+    if (step == STEP_OVER || !connection_settle(connection, worker))
+        return false;
+    if (step == STEP_ON)
+        connection_watch(connection, connection->out.len > 0 ? EPOLLOUT : 0);
+    return true;
 }
 
 void
-connections_sweep(struct connections *connections)
+connection_serve(struct connection *connection, uint32_t events, struct worker *worker)
 {
-    connections_trim(connections);
-    for (int fd = 0; fd <= connections->highest; fd++) {
-        struct connection *connection = &connections->rows[fd];
+    bool to_the_end = (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0;
 
-        if (atomic_load_explicit(&connection->state, memory_order_relaxed) == STATE_CLOSED)
-            continue;
-        if (!connection_expired(connection) && !atomic_load(&connections->draining))
-            continue;
-        if (!connection_hold(connection))
-            continue;
-        if (connection_is_over(connections, fd))
-            connection_close(connections, fd);
-        else
-            connection_let_go(connection);
-    }
+    if (!claim_take(&connection->claim))
+        return;
+    do {
+        if (!connection_work(connection, to_the_end, worker)) {
+            connection_close(connection);
+            return;
+        }
+        to_the_end = true; /* whatever comes between is one of two events, or both */
+    } while (!claim_give_back(&connection->claim));
+}
+
+/* ---- workers ---- */
+
+struct worker *
+worker_new(void)
+{
+    return calloc(1, sizeof(struct worker));
+}
+
+void
+worker_free(struct worker *worker)
+{
+    exchange_release(&worker->exchange);
+    buffer_release(&worker->out);
+    record_release(&worker->spare);
+    free(worker);
 }

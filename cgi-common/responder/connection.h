@@ -1,66 +1,90 @@
 /*
- * The connections of a process: a table by descriptor, and what is done when something happens on one of them.
+ * One connection: its row in the table (table.h), and what is done when something happens on it.
  *
  * A connection that waits costs its row. Whoever is told of an event by epoll claims the connection, does all that
- * can be done without waiting, and gives it back; who comes while it is claimed leaves word, and its owner looks
- * again. The dispatcher holds one only for a moment, to take it in or to close it; a worker waits for that. Rows
- * are never freed, so an event that arrives after its connection has gone finds a closed row, or another connection
- * on which there is nothing to do.
+ * can be done without waiting, and gives it back (claim.h). Rows are never freed, so an event that arrives after
+ * its connection has gone finds a free row, or another connection on which there is nothing to do.
+ *
+ * Each state has a deadline, and each deadline ends in a close or in a worker being woken: table_sweep().
  */
 #ifndef CGI_CONNECTION_H
 #define CGI_CONNECTION_H
 
 #include "buffer.h"
-#include "service.h"
+#include "claim.h"
+#include "exchange.h"
+#include "record.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct connection; /* one row */
+struct table;
 
-struct connections {
-    const struct service *service;
-    size_t max_body;
-    int epoll;   /* what the workers wait on */
-    int emptied; /* eventfd: told when the last one closes while draining */
-    _Atomic bool draining;
-    _Atomic int count;  /* open ones */
-    _Atomic bool grown; /* a large body has come since the last sweep */
-    bool to_trim;       /* since the last trim; for the dispatcher's thread */
-    int limit;          /* rows; also the first descriptor that has none */
-    int highest;        /* the highest descriptor so far; for the dispatcher's thread */
-    struct connection *rows;
+/* What a connection is doing. */
+enum connection_doing {
+    CONNECTION_READING,   /* a request, or it waits for one to begin */
+    CONNECTION_WAITING,   /* there is no room for the rest of the request that has begun; reads nothing */
+    CONNECTION_ANSWERING, /* an answer that the socket did not take at once; reads nothing */
+    CONNECTION_CLOSING,   /* likewise, and is closed behind it */
+    CONNECTION_ENDING,    /* likewise, and lingers behind it */
+    CONNECTION_LINGERING, /* all is said, our side has ended: reads and forgets until the peer closes */
 };
 
-/* What a worker thread keeps between events. */
+struct connection {
+    struct table *table;
+    int fd;
+    struct claim claim;
+    _Atomic int64_t deadline;    /* ms, on the clock of connection_now() */
+    _Atomic int64_t looked;      /* when a worker last left something half done, likewise */
+    _Atomic bool waits_for_room; /* it is CONNECTION_WAITING, and counted as such */
+    /* all below belong to the owner */
+    enum connection_doing doing;
+    struct record_request request; /* what has come of it */
+    struct buffer unread;          /* received, behind that; not read yet */
+    struct buffer out;             /* what the peer has not taken yet */
+    size_t charged;                /* bytes, of the table's room */
+    size_t timed;                  /* bytes of the request for which the peer was given time; 0: none has begun */
+};
+
+/* What a thread that serves keeps between events. */
 struct worker {
-    struct buffer out;  /* the answer under way */
-    char in[64 * 1024]; /* what was read in one go; a small request never leaves it */
+    struct exchange exchange;
+    struct buffer out;           /* the answer under way */
+    struct record_request spare; /* buffers for a request that comes whole */
+    char in[64 * 1024];          /* what was received in one go */
 };
 
-/*
- * Make the table, with a row for each descriptor below `limit`, and its epoll. Returns 0, or -1 with errno set
- * and nothing made.
- */
-int connections_open(struct connections *connections, const struct service *service, size_t max_body, int limit);
+/* Returns NULL when memory is short. */
+struct worker *worker_new(void);
 
-/* Free all. Only when no thread uses it any more. */
-void connections_close(struct connections *connections);
-
-/* Take in a new, non-blocking socket. Returns 0; or -1 with errno set, the socket closed. */
-int connection_add(struct connections *connections, int fd);
+void worker_free(struct worker *worker);
 
 /*
- * Do what can be done on `fd` after an event: read, answer, write, close. `events` are epoll's. For any number
- * of threads at once; blocks no longer than the service's handler.
+ * Do what can be done after an event: receive, answer, send, close. `events` are epoll's. For any number of threads
+ * at once; blocks no longer than the service's handler.
  */
-void connection_serve(struct connections *connections, int fd, uint32_t events, struct worker *worker);
+void connection_serve(struct connection *connection, uint32_t events, struct worker *worker);
 
-/*
- * Close each connection whose time is over, and when draining each that is idle; give back memory. For the
- * dispatcher's thread, about once a second.
- */
-void connections_sweep(struct connections *connections);
+/* A new connection is idle from now on. For its owner. */
+void connection_start(struct connection *connection);
+
+/* Free what it has, and close its descriptor. For its owner. */
+void connection_close(struct connection *connection);
+
+/* The events that are watched for; `more` beside them. Also wakes a worker for what has happened already. */
+void connection_watch(const struct connection *connection, uint32_t more);
+
+/* Watched for on every connection. Edge-triggered: a request costs no epoll_ctl. */
+uint32_t connection_events(void);
+
+/* ---- time, in milliseconds on a coarse clock ---- */
+
+int64_t connection_now(void);
+
+/* It has so long from now on. */
+void connection_set_deadline(struct connection *connection, int64_t milliseconds);
+
+bool connection_has_expired(struct connection *connection);
 
 #endif

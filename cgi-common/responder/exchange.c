@@ -3,33 +3,39 @@
  *
  * libfcgi reaches the system through the few functions of its header fcgios.h. Its own version of them reads and
  * writes with blocking calls and has no time-out, so that a peer that sends half a request, or takes half an
- * answer, holds a thread. Here they are once more, on the bytes of the exchange that the thread is in; the linker
- * takes these and leaves libfcgi's os_unix.o in its archive (also its signal handlers for TERM, USR1 and PIPE). So
- * libfcgi does what it is good at, the protocol, and connection.c moves the bytes without ever waiting.
+ * answer, holds a thread. Here they are once more, on the bytes of the exchange that the thread is in; so libfcgi
+ * does what it is good at, the protocol, and connection.c moves the bytes without ever waiting.
+ *
+ * What it reads is written here, from what record.c has read of the peer: one FCGI_BEGIN_REQUEST, the params, their
+ * end and the end of the body, without padding. The body itself goes straight to the handler.
  */
 #include "exchange.h"
 
 #include "log.h"
 
 #include <errno.h>
+#include <fastcgi.h>
 #include <fcgiapp.h>
 #include <fcgios.h>
 #include <string.h>
 
-struct exchange {
-    const char *data; /* what the peer sent */
-    size_t len;
+/* What libfcgi is connected to. */
+struct line {
+    const struct buffer *input;
     size_t read; /* of which libfcgi has read */
     struct buffer *out;
     bool accepted;
-    bool ended;  /* the byte behind the end was given */
     bool closed; /* libfcgi wants the connection closed */
 };
 
-/* The exchange of this thread: fcgios.h passes descriptors, and there is none. */
-static _Thread_local struct exchange *current;
+/* That of this thread: fcgios.h passes descriptors, and there is none. */
+static _Thread_local struct line *current;
 
-enum { EXCHANGE_DESCRIPTOR = 0 }; /* what libfcgi takes for one; any that is not negative */
+enum {
+    EXCHANGE_DESCRIPTOR = 0,     /* what libfcgi takes for one; any that is not negative */
+    EXCHANGE_MAX_CONTENT = 8184, /* of libfcgi's records: its buffer less a header */
+    EXCHANGE_LEAST = 1024,       /* bytes for the records of an answer without a body */
+};
 
 /* ---- libfcgi's system interface, fcgios.h ---- */
 
@@ -43,17 +49,11 @@ OS_LibInit(int stdioFds[3])
 int
 OS_Read(int fd, char *buf, size_t len)
 {
-    size_t left = current->len - current->read;
+    size_t left = current->input->len - current->read;
     size_t count = len < left ? len : left;
 
     (void)fd;
-    /* libfcgi sees the end of a management record only when a byte follows it, so one does. */
-    if (left == 0 && len > 0 && !current->ended) {
-        current->ended = true;
-        *buf = 0;
-        return 1;
-    }
-    memcpy(buf, current->data + current->read, count);
+    memcpy(buf, current->input->data + current->read, count);
     current->read += count;
     return (int)count;
 }
@@ -75,7 +75,7 @@ OS_IpcClose(int ipcFd, int shutdown)
     return 0;
 }
 
-/* An exchange is one connection. libfcgi asks for another when that one fails. */
+/* A line is one connection. libfcgi asks for another when that one fails. */
 int
 OS_Accept(int listen_sock, int fail_on_intr, const char *webServerAddrs)
 {
@@ -112,6 +112,78 @@ OS_ShutdownPending(void)
 {
 }
 
+/* ---- what libfcgi reads ---- */
+
+static void
+exchange_write_params(struct exchange *exchange, const struct record_request *request)
+{
+    struct buffer *pairs = &exchange->pairs;
+    struct record_pair pair;
+    size_t at = 0;
+
+    pairs->len = 0;
+    while (record_pair(request->params.data, request->params.len, &at, &pair) == 1)
+        record_append_pair(pairs, &pair);
+    for (size_t done = 0; done < pairs->len;) {
+        size_t len = pairs->len - done < FCGI_MAX_LENGTH ? pairs->len - done : FCGI_MAX_LENGTH;
+
+        record_append_header(&exchange->input, FCGI_PARAMS, request->id, len);
+        buffer_append(&exchange->input, pairs->data + done, len);
+        done += len;
+    }
+}
+
+/* Returns whether there was memory for it. */
+static bool
+exchange_write_request(struct exchange *exchange, const struct record_request *request)
+{
+    struct buffer *input = &exchange->input;
+    FCGI_BeginRequestBody begin = {
+        .roleB0 = FCGI_RESPONDER,
+        .flags = request->keep ? FCGI_KEEP_CONN : 0,
+    };
+
+    input->len = 0;
+    record_append_header(input, FCGI_BEGIN_REQUEST, request->id, sizeof begin);
+    buffer_append(input, &begin, sizeof begin);
+    exchange_write_params(exchange, request);
+    record_append_header(input, FCGI_PARAMS, request->id, 0);
+    record_append_header(input, FCGI_STDIN, request->id, 0);
+    return !input->failed && !exchange->pairs.failed;
+}
+
+/* ---- what it writes ---- */
+
+/*
+ * Make room for all that libfcgi will write, so that no part of an answer can be lost. Returns whether there was
+ * memory; if not, what `out` has is as it was.
+ */
+static bool
+exchange_reserve(struct buffer *out, size_t len)
+{
+    size_t records = len / EXCHANGE_MAX_CONTENT + 1;
+
+    if (buffer_reserve(out, len + records * (sizeof(FCGI_Header) + 7) + EXCHANGE_LEAST) == 0)
+        return true;
+    out->failed = false; /* nothing was appended */
+    return false;
+}
+
+static void
+exchange_write(FCGX_Stream *stream, const struct reply *reply, struct buffer *out)
+{
+    struct buffer head = {0};
+
+    reply_head(reply, &head);
+    if (!head.failed && exchange_reserve(out, head.len + reply->body.len)) {
+        FCGX_PutStr(head.data, (int)head.len, stream);
+        FCGX_PutStr(reply->body.data, (int)reply->body.len, stream);
+    } else {
+        out->failed = true;
+    }
+    buffer_release(&head);
+}
+
 /* ---- an exchange ---- */
 
 int
@@ -124,41 +196,65 @@ exchange_init(void)
     return failed != 0 ? -1 : 0;
 }
 
+/* The body is copied to where the request wants it. */
 static size_t
 exchange_read_body(void *source, char *to, size_t len)
 {
-    /* MAX_BODY_BYTES is at most 1 GiB, so len fits an int. */
-    return (size_t)FCGX_GetStr(to, (int)len, source);
+    const struct buffer *body = source;
+
+    len = len < body->len ? len : body->len;
+    memcpy(to, body->data, len);
+    return len;
 }
 
-static void
-exchange_write(FCGX_Stream *out, const struct reply *reply)
+/* Returns whether libfcgi is content with the request, and with how the answer was taken. */
+static bool
+exchange_answer(const struct service *service, size_t max_body, const struct record_request *request,
+                enum exchange_kind kind, struct line *line)
 {
-    struct buffer head = {0};
+    struct buffer body = request->body;
+    struct reply reply = {0};
+    FCGX_Request fcgx;
 
-    reply_head(reply, &head);
-    if (!head.failed) {
-        FCGX_PutStr(head.data, (int)head.len, out);
-        FCGX_PutStr(reply->body.data, (int)reply->body.len, out);
-    }
-    buffer_release(&head);
+    FCGX_InitRequest(&fcgx, -1, 0);
+    if (FCGX_Accept_r(&fcgx) != 0)
+        return false;
+    if (kind == EXCHANGE_SERVE)
+        service_answer(service, fcgx.envp, max_body, exchange_read_body, &body, &reply);
+    else if (kind == EXCHANGE_TOO_LARGE)
+        reply_problem(&reply, 413, "the body may have at most %zu bytes", max_body);
+    else
+        reply_problem(&reply, 503, "out of memory for this request; try again");
+    reply.content_length = reply.content_length > 0 ? reply.content_length : reply.body.len;
+    exchange_write(fcgx.out, &reply, line->out);
+    FCGX_Finish_r(&fcgx);
+    reply_release(&reply);
+    return !line->closed;
 }
 
 bool
-exchange_run(const struct service *service, size_t max_body, const void *data, size_t len, struct buffer *out)
+exchange_run(struct exchange *exchange, const struct service *service, size_t max_body,
+             const struct record_request *request, enum exchange_kind kind, struct buffer *out)
 {
-    struct exchange exchange = {.data = data, .len = len, .out = out};
-    struct reply reply = {0};
-    FCGX_Request request;
+    struct line line = {.input = &exchange->input, .out = out};
+    bool keep = false;
 
-    current = &exchange;
-    FCGX_InitRequest(&request, -1, 0);
-    if (FCGX_Accept_r(&request) == 0) {
-        service_answer(service, request.envp, max_body, exchange_read_body, request.in, &reply);
-        exchange_write(request.out, &reply);
-        FCGX_Finish_r(&request);
-        reply_release(&reply);
+    if (exchange_write_request(exchange, request) && buffer_reserve(out, EXCHANGE_LEAST) == 0) {
+        current = &line;
+        arena_lend(&exchange->arena);
+        keep = exchange_answer(service, max_body, request, kind, &line);
+        arena_lend(NULL);
+        current = NULL;
+    } else {
+        exchange_release(exchange);
+        out->failed = true;
     }
-    current = NULL;
-    return !exchange.closed;
+    return keep;
+}
+
+void
+exchange_release(struct exchange *exchange)
+{
+    buffer_release(&exchange->input);
+    buffer_release(&exchange->pairs);
 }

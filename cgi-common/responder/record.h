@@ -1,44 +1,86 @@
 /*
- * Where a FastCGI request ends in a run of bytes (FastCGI specification 1.0, sections 3.3 and 5). libfcgi reads a
- * request only once it is known to be there to its last byte; this is what knows it.
+ * The one reader of FastCGI (specification 1.0): from a peer's bytes to a request. What it has read is all that
+ * anybody else sees of the peer: libfcgi is given records that exchange.c writes from it, so nothing can be read in
+ * two ways.
+ *
+ * Any record sizes and any padding are taken, and the two streams of a request may come in any order. Questions
+ * about the application (section 4) are answered here. What a responder that does not multiplex need not bear is
+ * refused.
  */
 #ifndef CGI_RECORD_H
 #define CGI_RECORD_H
+
+#include "buffer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 enum record_verdict {
-    RECORD_MORE,       /* no end yet: read on */
-    RECORD_REQUEST,    /* a request ends at `offset` */
-    RECORD_MANAGEMENT, /* a question about the application itself (section 4) ends at `offset` */
-    RECORD_TOO_LARGE,  /* the params are whole and end at or before `offset`, the body passes the limit */
-    RECORD_REFUSED,    /* not FastCGI, or more than a peer may send; `reason` says which */
+    RECORD_MORE,      /* no end yet: read on */
+    RECORD_REQUEST,   /* a whole request is there */
+    RECORD_ANSWER,    /* a question about the application was answered into `out`; read on behind it */
+    RECORD_TOO_LARGE, /* params and body are as far as they came; the body passes the limit */
+    RECORD_NO_MEMORY, /* likewise; there was no memory for the rest */
+    RECORD_REFUSED,   /* not FastCGI, or more than a peer may send; `reason` says which */
 };
 
-/* Where in the name-value pairs of FCGI_PARAMS (section 3.4) the bytes so far end. */
-struct record_pairs {
-    unsigned char lengths[8]; /* of the pair that begins: 1 or 4 bytes each for name and value */
-    size_t have;              /* of these */
-    size_t skip;              /* bytes of name and value still to come */
-    int count;
+enum {
+    RECORD_MAX_PARAMS = 128 * 1024, /* bytes; nginx's header buffers hold 4 × 8 KiB, a value may come twice */
+    RECORD_MAX_PAIRS = 1000,
+    RECORD_MAX_BRIEF = 128, /* content of FCGI_BEGIN_REQUEST and FCGI_GET_VALUES, bytes */
 };
 
-/* How far the bytes were looked at. All zeroes: at the start of a request. */
-struct record_scan {
-    size_t offset; /* whole records before this one */
-    int id;        /* of the request that has begun; 0: none */
-    size_t params; /* bytes of FCGI_PARAMS so far */
-    size_t body;   /* bytes of FCGI_STDIN so far */
-    bool params_ended;
-    struct record_pairs pairs;
-    const char *reason; /* of RECORD_REFUSED, a constant sentence */
+/* What has come so far. All zeroes: nothing. */
+struct record_request {
+    unsigned char header[8];               /* of the record under way, */
+    unsigned have;                         /* bytes of it; 0: at the start of a record */
+    size_t content, padding;               /* bytes of that record still to come */
+    unsigned char brief[RECORD_MAX_BRIEF]; /* the content, where that is not part of a stream, */
+    size_t brief_len;                      /* and how much of it there is */
+    int id;                                /* of the request that has begun; 0: none */
+    bool keep;                             /* FCGI_KEEP_CONN */
+    bool params_ended, body_ended;
+    struct buffer params; /* name-value pairs (section 3.4); once they ended: whole, and fit for record_pair() */
+    struct buffer body;
+    size_t body_expected; /* what CONTENT_LENGTH says, once the params ended; 0 where it says nothing */
+    const char *reason;   /* of RECORD_REFUSED, a constant sentence */
+};
+
+/* One name-value pair; both point into the pairs, and have no terminator. */
+struct record_pair {
+    const char *name, *value;
+    size_t name_len, value_len;
 };
 
 /*
- * Look at the `len` bytes that have arrived since the request's start. `data` may have moved since the last
- * call, but its first bytes are the same ones. Looks at each byte once, however small the pieces.
+ * Take bytes of the peer's, at most `len`, and set `used` to how many: all of them at RECORD_MORE, else those up to
+ * the end of the record that decided. Looks at each byte once, so the verdicts do not depend on how the bytes are
+ * cut. A question's answer is appended to `out`, and so is what a peer is told before its connection is closed.
+ * After RECORD_REQUEST the caller empties the request (record_next) before it reads on; after RECORD_TOO_LARGE,
+ * RECORD_NO_MEMORY and RECORD_REFUSED there is nothing to read any more.
  */
-enum record_verdict record_scan(struct record_scan *scan, const void *data, size_t len, size_t max_body);
+enum record_verdict record_read(struct record_request *request, const void *data, size_t len, size_t *used,
+                                size_t max_body, struct buffer *out);
+
+/* Whether the peer has sent something of a request, or of a record, that is not whole. */
+bool record_has_begun(const struct record_request *request);
+
+/* Make ready for the next request; the buffers are emptied and keep their memory. */
+void record_next(struct record_request *request);
+
+/* Free the buffers. */
+void record_release(struct record_request *request);
+
+/*
+ * Read the pair at `*at` of `len` bytes and move `*at` behind it. Returns 1; 0 at the end; -1 when the bytes end
+ * within the pair.
+ */
+int record_pair(const char *pairs, size_t len, size_t *at, struct record_pair *pair);
+
+/* Append a record's header, with no padding. `len`: of its content, at most 65,535. */
+void record_append_header(struct buffer *out, int type, int id, size_t len);
+
+/* Append a pair with the shortest form of its lengths. */
+void record_append_pair(struct buffer *out, const struct record_pair *pair);
 
 #endif

@@ -35,7 +35,7 @@ responder_usage(const char *name, FILE *to)
             "usage: spawn-fcgi -s SOCKET -n -- %s     serve FastCGI on SOCKET\n"
             "       REQUEST_METHOD=… %s < BODY        answer one CGI request (RFC 3875)\n"
             "       %s -t                             check the settings, start nothing\n"
-            "settings (environment): THREADS, MAX_BODY_BYTES, LOG_LEVEL, STATUS_SOCKET\n",
+            "settings (environment): THREADS, MAX_BODY_BYTES, MAX_BUFFERED_BYTES, LOG_LEVEL, STATUS_SOCKET\n",
             name, name, name);
 }
 

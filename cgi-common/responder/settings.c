@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SETTINGS_BUFFERED = 64 * 1024 * 1024 }; /* bytes; MAX_BUFFERED_BYTES where nothing is set */
+
 /* Say what is wrong with a variable, in one line whatever stands in it. Returns -1. */
 static int
 settings_refuse(const char *service, const char *name, const char *text, const char *wanted)
@@ -77,6 +79,23 @@ settings_status_socket(const char *service, const char **path)
     return 0;
 }
 
+/*
+ * What is not set fits the memory limits that the services are shipped with (128 MiB), and two of the largest
+ * requests. Returns 0, or -1 after printing.
+ */
+static int
+settings_max_buffered(const char *service, struct settings *settings)
+{
+    long long least = 2 * (long long)settings->max_body;
+    long long otherwise = least > SETTINGS_BUFFERED ? least : SETTINGS_BUFFERED;
+    long long bytes;
+
+    if (settings_number(service, "MAX_BUFFERED_BYTES", least, 1LL << 40, otherwise, &bytes) != 0)
+        return -1;
+    settings->max_buffered = (size_t)bytes;
+    return 0;
+}
+
 int
 settings_load(const char *service, struct settings *settings)
 {
@@ -90,5 +109,5 @@ settings_load(const char *service, struct settings *settings)
         return -1;
     settings->threads = (int)threads;
     settings->max_body = (size_t)max_body;
-    return 0;
+    return settings_max_buffered(service, settings);
 }

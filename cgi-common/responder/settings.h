@@ -9,8 +9,9 @@
 #include <stddef.h>
 
 struct settings {
-    int threads;               /* THREADS: worker threads, 1 to 256 */
-    size_t max_body;           /* MAX_BODY_BYTES: largest request body, bytes, 1 to 1 GiB */
+    int threads;         /* THREADS: worker threads, 1 to 256 */
+    size_t max_body;     /* MAX_BODY_BYTES: largest request body, bytes, 1 to 1 GiB */
+    size_t max_buffered; /* MAX_BUFFERED_BYTES: of requests and answers under way, bytes, twice max_body to 1 TiB */
     enum log_level log_level;  /* LOG_LEVEL: debug, info, warning, error */
     const char *status_socket; /* STATUS_SOCKET: path of a Unix socket; NULL when not set. The environment's */
 };

@@ -1,8 +1,9 @@
 /*
- * One thread, one epoll: it accepts, and serves what comes as a worker does, by the same connections.
+ * One thread, one epoll: it accepts as the dispatcher does, and serves as a worker does, by the same code.
  */
 #include "status.h"
 
+#include "acceptor.h"
 #include "counters.h"
 #include "log.h"
 
@@ -22,17 +23,22 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STATUS_BACKLOG = 64, STATUS_SWEEP_MS = 1000 };
+enum {
+    STATUS_BACKLOG = 64,
+    STATUS_MAX_BODY = 4096,        /* bytes; nothing here has a body */
+    STATUS_MAX_BUFFERED = 1 << 20, /* bytes */
+    STATUS_CONNECTIONS = 64,       /* at most; of the process's descriptors at most a quarter */
+};
 
 struct status {
     const char *name; /* the service's */
     int threads;
     time_t started; /* on the monotonic clock */
-    const struct connections *watched;
+    const struct table *watched;
     struct service service; /* what is answered here */
-    struct connections connections;
-    struct worker worker;
-    int listener;
+    struct table table;
+    struct acceptor acceptor;
+    struct worker *worker;
     int stop; /* eventfd: told when the thread is to end */
     pthread_t thread;
     bool running;
@@ -118,31 +124,16 @@ static const struct route routes[] = {
     {"/_health", "GET, HEAD", service_health},
 };
 
-static void
-status_accept(void)
-{
-    int fd = accept4(status.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-    if (fd >= 0 && connection_add(&status.connections, fd) != 0)
-        log_line(LEVEL_WARNING, NULL, "cannot take in a connection for the status: %s", strerror(errno));
-}
-
 static void *
 status_work(void *unused)
 {
-    struct epoll_event event;
+    uint32_t events;
+    int fd;
 
     (void)unused;
-    for (;;) {
-        if (epoll_wait(status.connections.epoll, &event, 1, STATUS_SWEEP_MS) != 1)
-            connections_sweep(&status.connections);
-        else if (event.data.fd == status.listener)
-            status_accept();
-        else if (event.data.fd == status.stop)
-            break;
-        else
-            connection_serve(&status.connections, event.data.fd, event.events, &status.worker);
-    }
+    while ((fd = acceptor_wait(&status.acceptor, &events)) != status.stop)
+        if (fd >= 0)
+            connection_serve(table_connection(&status.table, fd), events, status.worker);
     return NULL;
 }
 
@@ -168,15 +159,34 @@ failed:
 }
 
 static int
-status_watch(int fd)
+smaller(int a, int b)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    return a < b ? a : b;
+}
 
-    return epoll_ctl(status.connections.epoll, EPOLL_CTL_ADD, fd, &event);
+/* Returns 0, or -1 with errno set. */
+static int
+status_open(int listener, int limit)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+
+    event.data.fd = status.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (listener < 0 || status.stop < 0 || (status.worker = worker_new()) == NULL ||
+        table_open(&status.table, &status.service, STATUS_MAX_BODY, STATUS_MAX_BUFFERED, limit) != 0)
+        return -1;
+    status.acceptor = (struct acceptor){
+        .table = &status.table,
+        .listener = listener,
+        .epoll = status.table.epoll,
+        .most = smaller(STATUS_CONNECTIONS, limit / 4),
+        .what = "connections for the status",
+    };
+    return acceptor_open(&status.acceptor) != 0 ? -1
+                                                : epoll_ctl(status.table.epoll, EPOLL_CTL_ADD, status.stop, &event);
 }
 
 int
-status_start(const struct service *service, const struct settings *settings, const struct connections *watched)
+status_start(const struct service *service, const struct settings *settings, const struct table *watched)
 {
     if (settings->status_socket == NULL)
         return 0;
@@ -184,12 +194,12 @@ status_start(const struct service *service, const struct settings *settings, con
     status.threads = settings->threads;
     status.started = status_now();
     status.watched = watched;
-    status.service = (struct service){service->name, routes, sizeof routes / sizeof routes[0]};
-    status.listener = status_listen(settings->status_socket);
-    status.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (status.listener >= 0 && status.stop >= 0 &&
-        connections_open(&status.connections, &status.service, settings->max_body, watched->limit) == 0 &&
-        status_watch(status.listener) == 0 && status_watch(status.stop) == 0 &&
+    status.service = (struct service){
+        .name = service->name,
+        .routes = routes,
+        .route_count = sizeof routes / sizeof routes[0],
+    };
+    if (status_open(status_listen(settings->status_socket), watched->limit) == 0 &&
         (errno = pthread_create(&status.thread, NULL, status_work, NULL)) == 0) {
         status.running = true;
         return 0;
@@ -206,9 +216,9 @@ status_stop(void)
         return;
     eventfd_write(status.stop, 1);
     pthread_join(status.thread, NULL);
-    connections_close(&status.connections);
-    buffer_release(&status.worker.out);
-    close(status.listener);
+    close(status.acceptor.listener);
+    table_close(&status.table);
+    worker_free(status.worker);
     close(status.stop);
     status.running = false;
 }

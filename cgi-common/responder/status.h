@@ -4,20 +4,23 @@
 #ifndef CGI_STATUS_H
 #define CGI_STATUS_H
 
-#include "connection.h"
 #include "service.h"
 #include "settings.h"
+#include "table.h"
 
 /*
- * Listen on the Unix socket that `settings->status_socket` names, in place of whatever is there, for the
- * process's user and group (mode 0660: nginx is in the group), and answer FastCGI on it from a new thread: GET
- * /_health as every service, GET /_status with one JSON object: service, pid, uptime (s), threads, busy (threads in
- * a handler), longest (s, for
- * which one of them has been), connections, requests, errors (those with a status from 500), statuses (requests by
- * status), memory (bytes, resident). `watched` are the connections that it tells of; they must be there until
- * status_stop(). Returns 0, also when no status socket is set; or -1 after logging why not.
+ * Listen on the Unix socket that `settings->status_socket` names, in place of whatever is there, for the process's
+ * user and group (mode 0660), and answer FastCGI on it from a new thread: GET /_health as every service, and GET
+ * /_status with one JSON object:
+ *
+ *     service, pid, uptime (s), threads, busy (threads in a handler), longest (s, for which one of them has been),
+ *     connections, requests, errors (those with a status from 500), statuses (requests by status), memory (bytes,
+ *     resident)
+ *
+ * `watched` are the connections that it reports; they must be there until status_stop(). Returns 0, also when no
+ * status socket is set; or -1 after logging why not.
  */
-int status_start(const struct service *service, const struct settings *settings, const struct connections *watched);
+int status_start(const struct service *service, const struct settings *settings, const struct table *watched);
 
 /* End that thread, if status_start() has started one. Till then it tells of the drain, too. */
 void status_stop(void);

@@ -17,7 +17,8 @@ import sys
 import time
 
 VERSION = 1
-(BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA, GET_VALUES, GET_VALUES_RESULT) = range(1, 11)
+(BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA, GET_VALUES, GET_VALUES_RESULT,
+ UNKNOWN_TYPE) = range(1, 12)
 RESPONDER = 1
 KEEP_CONN = 1
 WAIT = 15  # seconds that a test waits for bytes that must come

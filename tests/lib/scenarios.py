@@ -339,8 +339,11 @@ def get_values_repeated(path):
 
 
 def unknown_management(path):
-    for content in (b"", b"x" * 8, b"x" * 100):
-        refused(path, fcgi.record(42, content, number=0), f"type 42 with {len(content)} bytes")
+    with Peer(path) as peer:
+        for content in (b"", b"x" * 8, b"x" * 60000):
+            peer.send(fcgi.record(42, content, number=0))
+            expect((fcgi.UNKNOWN_TYPE, 0, bytes([42]) + bytes(7)), peer.record(), f"to {len(content)} bytes of type 42")
+        expect_answer(peer, "the connection goes on")
 
 
 def multiplexed(path):
