@@ -98,7 +98,8 @@ call_cgi() {
 }
 
 @test "-t accepts good settings and says nothing" {
-    for good in THREADS=1 THREADS=256 THREADS= MAX_BODY_BYTES=1 MAX_BODY_BYTES=1073741824 LOG_LEVEL=debug LOG_LEVEL=; do
+    for good in THREADS=1 THREADS=256 THREADS= MAX_BODY_BYTES=1 MAX_BODY_BYTES=1073741824 \
+        MAX_BUFFERED_BYTES=2097152 MAX_BUFFERED_BYTES= LOG_LEVEL=debug LOG_LEVEL=; do
         run env "$good" "$BUILD_DIR/cgi-transform" -t
         expect_status 0
         expect_equal "" "$output" "$good"
@@ -107,7 +108,8 @@ call_cgi() {
 
 @test "-t refuses a bad setting with 2 and one line that names the variable" {
     for bad in THREADS=0 THREADS=abc THREADS=257 THREADS=-1 THREADS=3x "THREADS= 3" THREADS=99999999999999999999 \
-        MAX_BODY_BYTES=0 MAX_BODY_BYTES=1M MAX_BODY_BYTES=1073741825 LOG_LEVEL=loud LOG_LEVEL=INFO; do
+        MAX_BODY_BYTES=0 MAX_BODY_BYTES=1M MAX_BODY_BYTES=1073741825 MAX_BUFFERED_BYTES=2097151 \
+        MAX_BUFFERED_BYTES=1M LOG_LEVEL=loud LOG_LEVEL=INFO; do
         run --separate-stderr env "$bad" "$BUILD_DIR/cgi-app" -t
         expect_status 2
         expect_equal "" "$output" "standard output for $bad"

@@ -15,8 +15,8 @@ import sys
 
 from fcgi import Reply, message
 
-OURS = {"THREADS", "MAX_BODY_BYTES", "LOG_LEVEL", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "CONTENT_LENGTH",
-        "HTTP_X_REQUEST_ID"}
+OURS = {"THREADS", "MAX_BODY_BYTES", "MAX_BUFFERED_BYTES", "LOG_LEVEL", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO",
+        "CONTENT_LENGTH", "HTTP_X_REQUEST_ID"}
 ENDPOINTS = [("app", "/api"), ("transform", "/reverse"), ("transform", "/reverse/message")]
 API_REPLY = re.compile(rb'\{"message":<!--# include virtual="/reverse/message" -->,"rand":([0-9.]+)\}')
 
