@@ -3,6 +3,8 @@
  */
 #include "log.h"
 
+#include "escape.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,31 +35,12 @@ log_writes(enum log_level level)
     return level >= log_lowest;
 }
 
-/* Copy `text` as the inside of a JSON string (RFC 8259, section 7); stops where `to` is full. */
-static void
-log_escape(const char *text, char *to, size_t size)
-{
-    size_t used = 0;
-
-    for (; *text != '\0' && used + sizeof "\\u0000" <= size; text++) {
-        unsigned char c = (unsigned char)*text;
-
-        if (c < 0x20 || c == 0x7f)
-            used += (size_t)snprintf(to + used, size - used, "\\u%04x", c);
-        else if (c == '"' || c == '\\')
-            used += (size_t)snprintf(to + used, size - used, "\\%c", c);
-        else
-            to[used++] = (char)c;
-    }
-    to[used] = '\0';
-}
-
 void
 log_line(enum log_level level, const char *request_id, const char *format, ...)
 {
     int saved = errno;
     char message[1024];
-    char escaped[2 * sizeof message];
+    char escaped[2 * sizeof message]; /* cut where much of it has to be escaped */
     char line[sizeof escaped + 512];
     char when[sizeof "2026-01-01T00:00:00"];
     struct timespec now;
@@ -70,7 +53,7 @@ log_line(enum log_level level, const char *request_id, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    log_escape(message, escaped, sizeof escaped);
+    escape_json(message, escaped, sizeof escaped);
     clock_gettime(CLOCK_REALTIME, &now);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
     len = snprintf(line, sizeof line,
