@@ -38,18 +38,19 @@ static int
 answer_value(const struct request *request, struct reply *reply)
 {
     reply->content_type = "application/json";
-    return reply->status = append_reversed(request, reply);
+    return append_reversed(request, reply);
 }
 
 static int
 answer_object(const struct request *request, struct reply *reply)
 {
+    int status;
+
     reply->content_type = "application/json";
     buffer_append_text(&reply->body, "{\"message\":");
-    if ((reply->status = append_reversed(request, reply)) != 200)
-        return reply->status;
-    buffer_append_text(&reply->body, "}");
-    return reply->status;
+    if ((status = append_reversed(request, reply)) == 200)
+        buffer_append_text(&reply->body, "}");
+    return status;
 }
 
 static const struct route routes[] = {

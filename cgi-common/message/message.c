@@ -39,7 +39,7 @@ message_problem(const json_error_t *error, struct reply *reply)
 
 /* jansson, and once more with what it cannot hold taken out (lenient.h). Returns NULL with `error` set. */
 static json_t *
-message_parse(const struct buffer *body, json_error_t *error)
+message_parse(const struct bytes *body, json_error_t *error)
 {
     /* Any JSON value, so that a wrong one is told from a syntax error. */
     const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY;
@@ -82,7 +82,7 @@ skip_token(const char *at, const char *end, const char *token)
 
 /* Whether the body is an object with the one member "message", a string. If not, that says nothing about it. */
 static bool
-message_is_usual(const struct buffer *body, struct message *message)
+message_is_usual(const struct bytes *body, struct message *message)
 {
     const char *end = body->data + body->len;
     const char *at = skip_token(body->data, end, "{");
@@ -98,7 +98,7 @@ message_is_usual(const struct buffer *body, struct message *message)
 
 /* The message in any JSON text, by jansson. Returns as message_decode() does. */
 static int
-message_decode_any(const struct buffer *body, struct message *message, struct reply *reply)
+message_decode_any(const struct bytes *body, struct message *message, struct reply *reply)
 {
     const char *nul = memchr(body->data, '\0', body->len);
     json_error_t error;

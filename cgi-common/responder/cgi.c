@@ -3,6 +3,8 @@
  */
 #include "cgi.h"
 
+#include "answer.h"
+#include "content_length.h"
 #include "log.h"
 
 #include <errno.h>
@@ -10,27 +12,41 @@
 #include <string.h>
 #include <unistd.h>
 
-static size_t
-cgi_read_body(void *source, char *to, size_t len)
+/* As much as CONTENT_LENGTH says (RFC 3875, section 4.2); nothing when that is refused anyhow. */
+static void
+cgi_read_body(size_t max_body, struct buffer *body)
 {
-    return fread(to, 1, len, source);
+    struct request request = {.params = environ};
+    const char *text = request_variable(&request, "CONTENT_LENGTH");
+    size_t length;
+
+    if (content_length_parse(text, strlen(text), &length) != 0 || length > max_body ||
+        buffer_reserve(body, length) != 0 || length == 0)
+        return;
+    body->len = fread(body->data, 1, length, stdin);
+}
+
+static int
+cgi_write(const struct answer *answer)
+{
+    for (size_t i = 0; i < sizeof answer->pieces / sizeof answer->pieces[0]; i++)
+        if (fwrite(answer->pieces[i].data, 1, answer->pieces[i].len, stdout) != answer->pieces[i].len)
+            return -1;
+    return fflush(stdout);
 }
 
 int
 cgi_run(const struct service *service, size_t max_body)
 {
-    struct buffer response = {0};
-    struct reply reply = {0};
-    int result = 0;
+    struct buffer body = {0};
+    struct answer answer;
+    int result;
 
-    service_answer(service, environ, max_body, cgi_read_body, stdin, &reply);
-    reply_head(&reply, &response);
-    buffer_append(&response, reply.body.data, reply.body.len);
-    if (response.failed || fwrite(response.data, 1, response.len, stdout) != response.len || fflush(stdout) != 0) {
+    cgi_read_body(max_body, &body);
+    answer_request(service, environ, max_body, &body, &answer);
+    if ((result = cgi_write(&answer)) != 0)
         log_line(LEVEL_ERROR, NULL, "cannot write the response: %s", strerror(errno));
-        result = -1;
-    }
-    buffer_release(&response);
-    reply_release(&reply);
-    return result;
+    answer_release(&answer);
+    buffer_release(&body);
+    return result == 0 ? 0 : -1;
 }

@@ -11,6 +11,7 @@
  */
 #include "exchange.h"
 
+#include "answer.h"
 #include "log.h"
 
 #include <errno.h>
@@ -170,18 +171,16 @@ exchange_reserve(struct buffer *out, size_t len)
 }
 
 static void
-exchange_write(FCGX_Stream *stream, const struct reply *reply, struct buffer *out)
+exchange_write(FCGX_Stream *stream, const struct answer *answer, struct buffer *out)
 {
-    struct buffer head = {0};
+    const struct bytes *pieces = answer->pieces;
 
-    reply_head(reply, &head);
-    if (!head.failed && exchange_reserve(out, head.len + reply->body.len)) {
-        FCGX_PutStr(head.data, (int)head.len, stream);
-        FCGX_PutStr(reply->body.data, (int)reply->body.len, stream);
-    } else {
+    if (!exchange_reserve(out, pieces[0].len + pieces[1].len)) {
         out->failed = true;
+        return;
     }
-    buffer_release(&head);
+    FCGX_PutStr(pieces[0].data, (int)pieces[0].len, stream);
+    FCGX_PutStr(pieces[1].data, (int)pieces[1].len, stream);
 }
 
 /* ---- an exchange ---- */
@@ -196,39 +195,25 @@ exchange_init(void)
     return failed != 0 ? -1 : 0;
 }
 
-/* The body is copied to where the request wants it. */
-static size_t
-exchange_read_body(void *source, char *to, size_t len)
-{
-    const struct buffer *body = source;
-
-    len = len < body->len ? len : body->len;
-    memcpy(to, body->data, len);
-    return len;
-}
-
 /* Returns whether libfcgi is content with the request, and with how the answer was taken. */
 static bool
 exchange_answer(const struct service *service, size_t max_body, const struct record_request *request,
                 enum exchange_kind kind, struct line *line)
 {
-    struct buffer body = request->body;
-    struct reply reply = {0};
+    struct buffer body = request->body; /* only looked at */
+    struct answer answer;
     FCGX_Request fcgx;
 
     FCGX_InitRequest(&fcgx, -1, 0);
     if (FCGX_Accept_r(&fcgx) != 0)
         return false;
-    if (kind == EXCHANGE_SERVE)
-        service_answer(service, fcgx.envp, max_body, exchange_read_body, &body, &reply);
-    else if (kind == EXCHANGE_TOO_LARGE)
-        reply_problem(&reply, 413, "the body may have at most %zu bytes", max_body);
-    else
-        reply_problem(&reply, 503, "out of memory for this request; try again");
-    reply.content_length = reply.content_length > 0 ? reply.content_length : reply.body.len;
-    exchange_write(fcgx.out, &reply, line->out);
+    if (kind == EXCHANGE_TOO_LARGE)
+        body.len = max_body + 1;
+    body.failed = kind == EXCHANGE_UNAVAILABLE;
+    answer_request(service, fcgx.envp, max_body, &body, &answer);
+    exchange_write(fcgx.out, &answer, line->out);
     FCGX_Finish_r(&fcgx);
-    reply_release(&reply);
+    answer_release(&answer);
     return !line->closed;
 }
 

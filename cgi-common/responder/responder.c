@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,11 +52,47 @@ responder_set_malloc(void)
     mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
 }
 
+/* Before there are threads, so that a service's own, too, leave the signals to the dispatcher. */
+static void
+responder_block_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* From the service's start() to its stop(). Returns the exit status. */
+static int
+responder_run(const struct service *described, const struct settings *settings, bool is_fastcgi)
+{
+    struct service service = *described; /* with a context that start() may set */
+    int result;
+
+    if (is_fastcgi)
+        responder_block_signals();
+    if (service.start != NULL && service.start(&service.context) != 0) {
+        log_line(LEVEL_ERROR, NULL, "cannot start: the service's start() failed");
+        return 1;
+    }
+    if (is_fastcgi)
+        result = dispatcher_run(&service, settings, STDIN_FILENO);
+    else
+        result = cgi_run(&service, settings->max_body);
+    if (service.stop != NULL)
+        service.stop(service.context);
+    return result == 0 ? 0 : 1;
+}
+
 int
 responder_main(int argc, char *const argv[], const struct service *service)
 {
     struct settings settings;
     bool check = argc == 2 && strcmp(argv[1], "-t") == 0;
+    bool is_fastcgi = responder_has_socket();
 
     if (argc == 2 && strcmp(argv[1], "-h") == 0) {
         responder_usage(service->name, stdout);
@@ -72,12 +109,10 @@ responder_main(int argc, char *const argv[], const struct service *service)
     log_open(service->name, settings.log_level);
     responder_set_malloc();
     json_object_seed(0); /* once, before there are threads */
-    if (responder_has_socket())
-        return dispatcher_run(service, &settings, STDIN_FILENO) == 0 ? 0 : 1;
-    if (getenv("REQUEST_METHOD") == NULL) {
+    if (!is_fastcgi && getenv("REQUEST_METHOD") == NULL) {
         fprintf(stderr, "%s: no listening socket on descriptor 0, and no REQUEST_METHOD\n", service->name);
         responder_usage(service->name, stderr);
         return EXIT_USAGE;
     }
-    return cgi_run(service, settings.max_body) == 0 ? 0 : 1;
+    return responder_run(service, &settings, is_fastcgi);
 }

@@ -116,7 +116,7 @@ answer_status(const struct request *request, struct reply *reply)
     buffer_append_text(&reply->body, text);
     free(text);
     reply->content_type = "application/json";
-    return reply->status = 200;
+    return 200;
 }
 
 static const struct route routes[] = {

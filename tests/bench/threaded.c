@@ -5,6 +5,7 @@
  */
 #include "../../cgi-app/handler.h"
 #include "../../cgi-transform/handler.h"
+#include "answer.h"
 #include "log.h"
 
 #include <fcgiapp.h>
@@ -16,33 +17,37 @@
 
 enum { MAX_BODY = 1 << 20 };
 
-static size_t
-read_body(void *source, char *to, size_t len)
+/* As much as CONTENT_LENGTH says, in a buffer that each thread keeps. */
+static void
+read_body(const FCGX_Request *request, struct buffer *body)
 {
-    return (size_t)FCGX_GetStr(to, (int)len, source);
+    const char *length = FCGX_GetParam("CONTENT_LENGTH", request->envp);
+    size_t len = length != NULL ? strtoul(length, NULL, 10) : 0;
+
+    body->len = 0;
+    if (len <= MAX_BODY && buffer_reserve(body, len) == 0)
+        body->len = (size_t)FCGX_GetStr(body->data, (int)len, request->in);
 }
 
 static void *
 serve(void *argument)
 {
     const struct service *service = argument;
+    struct buffer body = {0};
     FCGX_Request request;
 
     FCGX_InitRequest(&request, 0, 0);
     while (FCGX_Accept_r(&request) == 0) {
-        struct reply reply = {0};
-        struct buffer head = {0};
+        struct answer answer;
 
-        service_answer(service, request.envp, MAX_BODY, read_body, request.in, &reply);
-        reply_head(&reply, &head);
-        if (!head.failed) {
-            FCGX_PutStr(head.data, (int)head.len, request.out);
-            FCGX_PutStr(reply.body.data, (int)reply.body.len, request.out);
-        }
-        buffer_release(&head);
-        reply_release(&reply);
+        read_body(&request, &body);
+        answer_request(service, request.envp, MAX_BODY, &body, &answer);
+        for (size_t i = 0; i < sizeof answer.pieces / sizeof answer.pieces[0]; i++)
+            FCGX_PutStr(answer.pieces[i].data, (int)answer.pieces[i].len, request.out);
+        answer_release(&answer);
         FCGX_Finish_r(&request);
     }
+    buffer_release(&body);
     return NULL;
 }
 

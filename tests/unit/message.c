@@ -81,7 +81,7 @@ complain(const char *what, const struct buffer *body)
 static int
 check_decode(struct buffer *body)
 {
-    struct request request = {.body = *body};
+    struct request request = {.body = {body->data, body->len}};
     struct message message;
     struct reply reply = {0};
     json_error_t error = {0};

@@ -1,5 +1,5 @@
 /*
- * A service: its name, and the table of what it answers. Both main programs are one such table.
+ * A service: its name, and the table of what it answers. docs/handlers.md shows how to write one.
  */
 #ifndef CGI_SERVICE_H
 #define CGI_SERVICE_H
@@ -9,11 +9,23 @@
 
 #include <stddef.h>
 
-/* Answers one request; fills `reply`, and returns its status. Called by several threads at once. */
+/*
+ * Answers one request: fills `reply`, which begins empty, and returns the HTTP status. Several threads call it at
+ * the same time. A status outside 200 to 599 is a fault: the client gets a 500, and the log a line.
+ *
+ * A 204 and a 304 are sent without body and Content-Length, a 205 without body. A 503 has Retry-After: 1 unless the
+ * handler set another value. A status from 400 without body and content type is sent as a problem (reply_problem)
+ * whose sentence is the name of the status.
+ */
 typedef int (*service_handler)(const struct request *request, struct reply *reply);
 
+/*
+ * A path is compared whole. A path that ends in a slash and a star takes every path with that beginning, and
+ * request->rest is what follows; the path without that slash is not taken. A whole path wins over a prefix, and a
+ * longer prefix over a shorter one. Several routes may have the same path, each with its own methods.
+ */
 struct route {
-    const char *path;  /* compared whole */
+    const char *path;  /* "/reverse", or "/files/" with a star behind it */
     const char *allow; /* "POST", or "GET, HEAD": the methods it takes, as the Allow field of a 405 */
     service_handler handler;
 };
@@ -22,15 +34,19 @@ struct service {
     const char *name; /* as in the log: "cgi-app" */
     const struct route *routes;
     size_t route_count;
+    void *context; /* request->context of each request */
+    /*
+     * Called once, before the first request. The process has no other thread then, and has blocked the signals that
+     * end a service, so SIGTERM waits until start() has returned. `*context` is `context` above, and may be set.
+     * Returns 0; or another value after it has logged why, and the process ends with 1. NULL: nothing to do.
+     */
+    int (*start)(void **context);
+    /*
+     * Called once, after the last handler has returned. Not called when a handler is still at work 20 s after the
+     * signal: the process then ends without waiting for it. NULL: nothing to do.
+     */
+    void (*stop)(void *context);
 };
-
-/*
- * Read one request from `params` and `read` (request.h), let the route's handler answer it, and fill
- * `reply`. Always gives a complete reply, also when the request is bad, no route fits (404, 405) or memory
- * is short. Logs the request, and how long it took: at level error from status 500, at debug below.
- */
-void service_answer(const struct service *service, char *const *params, size_t max_body, request_read_fn read,
-                    void *source, struct reply *reply);
 
 /* The handler of GET /_health of every service: {"status":"pass"}. */
 int service_health(const struct request *request, struct reply *reply);

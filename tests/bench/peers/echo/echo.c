@@ -9,7 +9,7 @@ answer_body(const struct request *request, struct reply *reply)
 {
     reply->content_type = "application/json";
     buffer_append(&reply->body, request->body.data, request->body.len);
-    return reply->status = 200;
+    return 200;
 }
 
 static const struct route routes[] = {{"/api", "POST", answer_body}};
