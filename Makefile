@@ -37,8 +37,10 @@ app       := $(call object,$(wildcard cgi-app/*.c))
 transform := $(call object,$(wildcard cgi-transform/*.c))
 tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
 in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c))
-objects   := $(in_archives) $(app) $(transform) $(tests)
-programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded)
+own       := $(call object,tests/handlers/service.c)
+objects   := $(in_archives) $(app) $(transform) $(tests) $(own)
+programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded \
+             handlers)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain metrics
@@ -131,6 +133,9 @@ $(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(mes
 $(BUILD)/tests/threaded: libs := -l:libfcgi.a $(responder) $(libs)
 $(BUILD)/tests/threaded: | $(responder)
 
+# A service as anybody may write one.
+$(BUILD)/tests/handlers: $(call object,tests/handlers/service.c) $(responder)
+
 $(programs):
 	@mkdir -p $(@D)
 	$(CC) $(ld_flags) -o $@ $^ $(libs)
@@ -157,7 +162,8 @@ $(shell mkdir -p $(BUILD))
 $(file >$(BUILD)/flags,$(CC) $(c_flags))
 endif
 
-# Tests may look at what a service may not.
+# Tests may look at what a service may not; this service only at what any may.
+$(own): c_flags := $(filter-out -Icgi-common/message,$(c_flags))
 $(tests): c_flags += -Icgi-common/responder -Icgi-app -Icgi-transform
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
