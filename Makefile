@@ -37,10 +37,10 @@ app       := $(call object,$(wildcard cgi-app/*.c))
 transform := $(call object,$(wildcard cgi-transform/*.c))
 tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
 in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c))
-own       := $(call object,tests/handlers/service.c)
+own       := $(call object,tests/handlers/service.c) $(BUILD)/obj/cookbook.o
 objects   := $(in_archives) $(app) $(transform) $(tests) $(own)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded \
-             handlers)
+             handlers cookbook)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain metrics
@@ -133,8 +133,12 @@ $(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(mes
 $(BUILD)/tests/threaded: libs := -l:libfcgi.a $(responder) $(libs)
 $(BUILD)/tests/threaded: | $(responder)
 
-# A service as anybody may write one.
+# Services as anybody may write one. The samples of docs/handlers.md are one program.
 $(BUILD)/tests/handlers: $(call object,tests/handlers/service.c) $(responder)
+$(BUILD)/tests/cookbook: $(BUILD)/obj/cookbook.o $(responder)
+$(BUILD)/cookbook.c: docs/handlers.md tests/lib/cookbook.py
+	python3 tests/lib/cookbook.py source $< >$@.new
+	mv $@.new $@
 
 $(programs):
 	@mkdir -p $(@D)
@@ -162,12 +166,15 @@ $(shell mkdir -p $(BUILD))
 $(file >$(BUILD)/flags,$(CC) $(c_flags))
 endif
 
-# Tests may look at what a service may not; this service only at what any may.
+# Tests may look at what a service may not; these services only at what any may.
 $(own): c_flags := $(filter-out -Icgi-common/message,$(c_flags))
 $(tests): c_flags += -Icgi-common/responder -Icgi-app -Icgi-transform
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
+	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/cookbook.o: $(BUILD)/cookbook.c $(BUILD)/flags
 	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
 
 -include $(objects:.o=.d)
