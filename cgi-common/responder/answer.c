@@ -30,6 +30,14 @@ answer_has_no_body(int status)
     return status == 204 || status == 205 || status == 304;
 }
 
+void
+answer_no_memory(struct answer *answer)
+{
+    answer->status = 503;
+    answer->pieces[0] = (struct bytes){no_memory_head, sizeof no_memory_head - 1};
+    answer->pieces[1] = (struct bytes){no_memory_body, answer->head_only ? 0 : sizeof no_memory_body - 1};
+}
+
 /* Make the response of the reply; of a HEAD the head alone (RFC 3875, section 4.3.3). */
 static void
 answer_write(struct answer *answer, int status, bool head_only)
@@ -39,15 +47,13 @@ answer_write(struct answer *answer, int status, bool head_only)
     if (answer_has_no_body(status))
         reply->body.len = 0;
     answer->status = status;
+    answer->head_only = head_only;
     reply_head(reply, status, &answer->head);
     answer->pieces[0] = (struct bytes){answer->head.data, answer->head.len};
     answer->pieces[1] = (struct bytes){reply->body.len > 0 ? reply->body.data : "", reply->body.len};
-    if (answer->head.failed || reply->body.failed) {
-        answer->status = 503;
-        answer->pieces[0] = (struct bytes){no_memory_head, sizeof no_memory_head - 1};
-        answer->pieces[1] = (struct bytes){no_memory_body, sizeof no_memory_body - 1};
-    }
-    if (head_only)
+    if (answer->head.failed || reply->body.failed)
+        answer_no_memory(answer);
+    else if (head_only)
         answer->pieces[1].len = 0;
 }
 

@@ -10,12 +10,14 @@
 #include "request.h"
 #include "service.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A CGI response (RFC 3875, section 6). */
 struct answer {
     struct bytes pieces[2]; /* what to send, one behind the other: head and body. They live as long as the answer */
     int status;
+    bool head_only;     /* the request's method is HEAD */
     struct reply reply; /* both own what the pieces point to, unless that is constant */
     struct buffer head;
 };
@@ -32,6 +34,9 @@ struct answer {
  */
 void answer_request(const struct service *service, char *const *params, size_t max_body, const struct buffer *body,
                     struct answer *answer);
+
+/* Make it the 503 that needs no memory. For who cannot send what it is. */
+void answer_no_memory(struct answer *answer);
 
 /* Free what the answer owns. */
 void answer_release(struct answer *answer);

@@ -170,17 +170,14 @@ exchange_reserve(struct buffer *out, size_t len)
     return false;
 }
 
+/* Where there is no memory to send what the service says, it is the answer that needs least. */
 static void
-exchange_write(FCGX_Stream *stream, const struct answer *answer, struct buffer *out)
+exchange_write(FCGX_Stream *stream, struct answer *answer, struct buffer *out)
 {
-    const struct bytes *pieces = answer->pieces;
-
-    if (!exchange_reserve(out, pieces[0].len + pieces[1].len)) {
-        out->failed = true;
-        return;
-    }
-    FCGX_PutStr(pieces[0].data, (int)pieces[0].len, stream);
-    FCGX_PutStr(pieces[1].data, (int)pieces[1].len, stream);
+    if (!exchange_reserve(out, answer->pieces[0].len + answer->pieces[1].len))
+        answer_no_memory(answer);
+    for (size_t i = 0; i < sizeof answer->pieces / sizeof answer->pieces[0]; i++)
+        FCGX_PutStr(answer->pieces[i].data, (int)answer->pieces[i].len, stream);
 }
 
 /* ---- an exchange ---- */
@@ -197,37 +194,46 @@ exchange_init(void)
 
 /* Returns whether libfcgi is content with the request, and with how the answer was taken. */
 static bool
-exchange_answer(const struct service *service, size_t max_body, const struct record_request *request,
-                enum exchange_kind kind, struct line *line)
+exchange_answer(const struct service *service, size_t max_body, const struct buffer *body, struct line *line)
 {
-    struct buffer body = request->body; /* only looked at */
     struct answer answer;
     FCGX_Request fcgx;
 
     FCGX_InitRequest(&fcgx, -1, 0);
     if (FCGX_Accept_r(&fcgx) != 0)
         return false;
-    if (kind == EXCHANGE_TOO_LARGE)
-        body.len = max_body + 1;
-    body.failed = kind == EXCHANGE_UNAVAILABLE;
-    answer_request(service, fcgx.envp, max_body, &body, &answer);
+    answer_request(service, fcgx.envp, max_body, body, &answer);
     exchange_write(fcgx.out, &answer, line->out);
     FCGX_Finish_r(&fcgx);
     answer_release(&answer);
     return !line->closed;
 }
 
+/* The body as answer_request() is to see it. */
+static struct buffer
+exchange_body(const struct record_request *request, size_t max_body, enum exchange_kind kind)
+{
+    struct buffer body = request->body;
+
+    if (kind == EXCHANGE_TOO_LARGE)
+        body.len = max_body + 1;
+    if (kind == EXCHANGE_UNAVAILABLE)
+        body.failed = true;
+    return body;
+}
+
 bool
 exchange_run(struct exchange *exchange, const struct service *service, size_t max_body,
              const struct record_request *request, enum exchange_kind kind, struct buffer *out)
 {
+    struct buffer body = exchange_body(request, max_body, kind);
     struct line line = {.input = &exchange->input, .out = out};
     bool keep = false;
 
     if (exchange_write_request(exchange, request) && buffer_reserve(out, EXCHANGE_LEAST) == 0) {
         current = &line;
         arena_lend(&exchange->arena);
-        keep = exchange_answer(service, max_body, request, kind, &line);
+        keep = exchange_answer(service, max_body, &body, &line);
         arena_lend(NULL);
         current = NULL;
     } else {
