@@ -25,6 +25,19 @@ teardown() {
     expect_status 0
 }
 
+@test "the page's own command compiles its samples, against the public headers and the library" {
+    local command sanitize
+    command=$(sed -n 's/^cc .*/&/p' "$PAGE")
+    sanitize=$(grep -oE -- '-fsanitize=[a-z,]+' "$BUILD_DIR/flags" || true)
+    python3 "$ROOT/tests/lib/cookbook.py" source "$PAGE" >"$BATS_TEST_TMPDIR/cookbook.c"
+    ln -s "$ROOT/cgi-common" "$BUILD_DIR/libresponder.a" "$BATS_TEST_TMPDIR"
+    cd "$BATS_TEST_TMPDIR"
+    run bash -c "${command//build\//} -Wall -Wextra -Werror $sanitize"
+    expect_status 0
+    run env REQUEST_METHOD=GET SCRIPT_NAME=/version ./cookbook
+    expect_match '"version":"1.0"' "$output"
+}
+
 @test "each function that a handler can call is in a sample of the page" {
     local samples names name
     samples=$(python3 "$ROOT/tests/lib/cookbook.py" source "$PAGE")
