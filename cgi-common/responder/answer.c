@@ -57,10 +57,11 @@ answer_write(struct answer *answer, int status, bool head_only)
         answer->pieces[1].len = 0;
 }
 
-/* From the last byte of the request to the reply; what nginx measures beyond that is the way. */
+/* From the last byte of the request until the reply is given away; what nginx measures beyond that is the way. */
 static void
-answer_log(const struct answer *answer, const struct request *request, const struct timespec *begun)
+answer_log(const struct answer *answer)
 {
+    const struct request *request = &answer->request;
     enum log_level level = answer->status >= 500 ? LEVEL_ERROR : LEVEL_DEBUG;
     struct timespec now;
 
@@ -68,7 +69,8 @@ answer_log(const struct answer *answer, const struct request *request, const str
         return;
     clock_gettime(CLOCK_MONOTONIC, &now);
     log_line(level, request->id, "answered %d, %zu bytes, in %.3f ms%s%s", answer->status, answer->pieces[1].len,
-             (double)(now.tv_sec - begun->tv_sec) * 1e3 + (double)(now.tv_nsec - begun->tv_nsec) / 1e6,
+             (double)(now.tv_sec - answer->begun.tv_sec) * 1e3 +
+                 (double)(now.tv_nsec - answer->begun.tv_nsec) / 1e6,
              request->trace[0] != '\0' ? ", traceparent " : "", request->trace);
 }
 
@@ -76,24 +78,22 @@ void
 answer_request(const struct service *service, char *const *params, size_t max_body, const struct buffer *body,
                struct answer *answer)
 {
-    struct request request = {.context = service->context};
-    struct timespec begun;
     int status;
 
-    *answer = (struct answer){0};
-    clock_gettime(CLOCK_MONOTONIC, &begun);
+    *answer = (struct answer){.request = {.context = service->context}};
+    clock_gettime(CLOCK_MONOTONIC, &answer->begun);
     counters_begin();
-    if ((status = request_load(&request, params, max_body, body, &answer->reply)) == 200)
-        status = service_handle(service, &request, &answer->reply);
-    answer_write(answer, status, strcmp(request.method, "HEAD") == 0);
-    answer_log(answer, &request, &begun);
-    request_release(&request);
-    counters_end(answer->status);
+    if ((status = request_load(&answer->request, params, max_body, body, &answer->reply)) == 200)
+        status = service_handle(service, &answer->request, &answer->reply);
+    answer_write(answer, status, strcmp(answer->request.method, "HEAD") == 0);
 }
 
 void
-answer_release(struct answer *answer)
+answer_end(struct answer *answer)
 {
+    answer_log(answer);
+    counters_end(answer->status);
+    request_release(&answer->request);
     buffer_release(&answer->head);
     reply_release(&answer->reply);
 }

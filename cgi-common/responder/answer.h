@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 /* A CGI response (RFC 3875, section 6). */
 struct answer {
@@ -20,6 +21,8 @@ struct answer {
     bool head_only;     /* the request's method is HEAD */
     struct reply reply; /* both own what the pieces point to, unless that is constant */
     struct buffer head;
+    struct request request; /* what it is for */
+    struct timespec begun;
 };
 
 /*
@@ -29,8 +32,8 @@ struct answer {
  * the limit will do), and one that has failed means that memory was short.
  *
  * Fills `answer`, which need not be set up, and always with a whole response: also when the request is bad (400,
- * 413), no route fits (404, 405), the handler is at fault (500), or there is no memory even to say so (503). Counts
- * the request, and logs it: at level error from status 500, at debug below. Release the answer.
+ * 413), no route fits (404, 405), the handler is at fault (500), or there is no memory even to say so (503). End
+ * the answer.
  */
 void answer_request(const struct service *service, char *const *params, size_t max_body, const struct buffer *body,
                     struct answer *answer);
@@ -38,8 +41,11 @@ void answer_request(const struct service *service, char *const *params, size_t m
 /* Make it the 503 that needs no memory. For who cannot send what it is. */
 void answer_no_memory(struct answer *answer);
 
-/* Free what the answer owns. */
-void answer_release(struct answer *answer);
+/*
+ * It was given away as it is: count and log it, at level error from status 500, at debug below, and free what it
+ * owns. The params must still be there.
+ */
+void answer_end(struct answer *answer);
 
 /* ---- its parts, each in the file of its name ---- */
 

@@ -46,7 +46,7 @@ cgi_run(const struct service *service, size_t max_body)
     answer_request(service, environ, max_body, &body, &answer);
     if ((result = cgi_write(&answer)) != 0)
         log_line(LEVEL_ERROR, NULL, "cannot write the response: %s", strerror(errno));
-    answer_release(&answer);
+    answer_end(&answer);
     buffer_release(&body);
     return result == 0 ? 0 : -1;
 }

@@ -289,12 +289,23 @@ connection_flush(struct connection *connection)
 
 /* ---- answering ---- */
 
+/* An answer may be larger than the request that it is for; then there must be room for it before a byte is sent. */
+static bool
+connection_has_room(void *owner, size_t len)
+{
+    struct connection *connection = owner;
+
+    return len <= ROOM_SMALL || len <= connection->charged || connection_charge(connection, len);
+}
+
 static bool
 connection_exchange(struct connection *connection, enum exchange_kind kind, struct worker *worker)
 {
     struct table *table = connection->table;
 
     worker->out.len = 0;
+    worker->exchange.has_room = connection_has_room;
+    worker->exchange.owner = connection;
     return exchange_run(&worker->exchange, table->service, table->max_body, &connection->request, kind,
                         &worker->out);
 }
@@ -334,15 +345,11 @@ connection_refuse(struct connection *connection, enum exchange_kind kind, struct
     return connection_send_exchange(connection, CONNECTION_ENDING, worker);
 }
 
-/* An answer may be larger than the request that it is for; then there must be room for it before a byte is sent. */
 static enum step
 connection_serve_request(struct connection *connection, bool is_last_read, struct worker *worker)
 {
     bool keep = connection_exchange(connection, EXCHANGE_SERVE, worker);
 
-    if (worker->out.len > ROOM_SMALL && worker->out.len > connection->charged &&
-        !connection_charge(connection, worker->out.len))
-        keep = connection_exchange(connection, EXCHANGE_UNAVAILABLE, worker);
     return connection_send_exchange(connection,
                                     keep           ? CONNECTION_ANSWERING
                                     : is_last_read ? CONNECTION_CLOSING

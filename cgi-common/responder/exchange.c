@@ -170,11 +170,13 @@ exchange_reserve(struct buffer *out, size_t len)
     return false;
 }
 
-/* Where there is no memory to send what the service says, it is the answer that needs least. */
+/* Where there is no room to send what the service says, it is the answer that needs least. */
 static void
-exchange_write(FCGX_Stream *stream, struct answer *answer, struct buffer *out)
+exchange_write(const struct exchange *exchange, FCGX_Stream *stream, struct answer *answer, struct buffer *out)
 {
-    if (!exchange_reserve(out, answer->pieces[0].len + answer->pieces[1].len))
+    size_t len = answer->pieces[0].len + answer->pieces[1].len;
+
+    if ((exchange->has_room != NULL && !exchange->has_room(exchange->owner, len)) || !exchange_reserve(out, len))
         answer_no_memory(answer);
     for (size_t i = 0; i < sizeof answer->pieces / sizeof answer->pieces[0]; i++)
         FCGX_PutStr(answer->pieces[i].data, (int)answer->pieces[i].len, stream);
@@ -194,7 +196,8 @@ exchange_init(void)
 
 /* Returns whether libfcgi is content with the request, and with how the answer was taken. */
 static bool
-exchange_answer(const struct service *service, size_t max_body, const struct buffer *body, struct line *line)
+exchange_answer(const struct exchange *exchange, const struct service *service, size_t max_body,
+                const struct buffer *body, struct line *line)
 {
     struct answer answer;
     FCGX_Request fcgx;
@@ -203,9 +206,9 @@ exchange_answer(const struct service *service, size_t max_body, const struct buf
     if (FCGX_Accept_r(&fcgx) != 0)
         return false;
     answer_request(service, fcgx.envp, max_body, body, &answer);
-    exchange_write(fcgx.out, &answer, line->out);
+    exchange_write(exchange, fcgx.out, &answer, line->out);
+    answer_end(&answer);
     FCGX_Finish_r(&fcgx);
-    answer_release(&answer);
     return !line->closed;
 }
 
@@ -233,7 +236,7 @@ exchange_run(struct exchange *exchange, const struct service *service, size_t ma
     if (exchange_write_request(exchange, request) && buffer_reserve(out, EXCHANGE_LEAST) == 0) {
         current = &line;
         arena_lend(&exchange->arena);
-        keep = exchange_answer(service, max_body, &body, &line);
+        keep = exchange_answer(exchange, service, max_body, &body, &line);
         arena_lend(NULL);
         current = NULL;
     } else {

@@ -44,7 +44,7 @@ serve(void *argument)
         answer_request(service, request.envp, MAX_BODY, &body, &answer);
         for (size_t i = 0; i < sizeof answer.pieces / sizeof answer.pieces[0]; i++)
             FCGX_PutStr(answer.pieces[i].data, (int)answer.pieces[i].len, request.out);
-        answer_release(&answer);
+        answer_end(&answer);
         FCGX_Finish_r(&request);
     }
     buffer_release(&body);
