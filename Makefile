@@ -21,12 +21,21 @@ MODULEDIR  ?= $(PREFIX)/lib/nginx/modules
 override BUILD := $(abspath $(BUILD))
 
 warnings  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
-             -Wpointer-arith -Wwrite-strings -Wundef
-hardening := -fstack-protector-strong -fPIE
+             -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2
+# Built hard, wherever it is built: these are make's, the images', the package's and nginx's modules' alike. Of those that
+# belong to a processor or a compiler, what this one takes. tests/hardening.bats reads them in what was built.
+accepted   = $(if $(shell $(CC) -Werror $(1) -S -o /dev/null -x c /dev/null 2>/dev/null && echo yes),$(1))
+# -fno-plt: all is bound at the start, so a call into a library needs no stub; that wins back most of what the rest costs.
+hardening := -fstack-protector-strong -fno-plt $(call accepted,-fstack-clash-protection) \
+             $(or $(call accepted,-fcf-protection=full),$(call accepted,-mbranch-protection=standard))
+hard_link := -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+# Behind CPPFLAGS and CFLAGS: dpkg's have another level. It wants an optimizer, and sanitizers check the same by themselves.
+optimized  = $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
+fortify    = $(if $(SANITIZE),,$(if $(optimized),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
 sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-c_flags   := -std=gnu11 -D_GNU_SOURCE -pthread $(warnings) $(WERROR) $(hardening) $(sanitize) \
-             -Icgi-common/responder/include -Icgi-common/message $(CPPFLAGS) $(CFLAGS)
-ld_flags  := -pthread -pie -Wl,-z,relro,-z,now $(sanitize) $(CFLAGS) $(LDFLAGS)
+c_flags   := -std=gnu11 -D_GNU_SOURCE -pthread $(warnings) $(WERROR) -fPIE $(hardening) $(sanitize) \
+             -Icgi-common/responder/include -Icgi-common/message $(CPPFLAGS) $(CFLAGS) $(fortify)
+ld_flags  := -pthread -pie $(hard_link) $(sanitize) $(CFLAGS) $(LDFLAGS)
 libs      := -ljansson -lutf8proc
 # What services are made of: the responder, which knows no service, and messages.
 responder := $(BUILD)/libresponder.a
@@ -39,7 +48,7 @@ tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
 in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c))
 own       := $(call object,tests/handlers/service.c) $(BUILD)/obj/cookbook.o
 objects   := $(in_archives) $(app) $(transform) $(tests) $(own)
-programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme record message threaded \
+programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme hardening record message threaded \
              handlers cookbook)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
@@ -126,6 +135,7 @@ $(responder) $(message):
 $(BUILD)/cgi-app: $(app) $(message) $(responder)
 $(BUILD)/cgi-transform: $(transform) $(message) $(responder)
 $(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c cgi-transform/reverse.c)
+$(BUILD)/tests/hardening: $(call object,tests/unit/hardening.c)
 $(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
 $(BUILD)/tests/message: $(call object,tests/unit/message.c) $(message) $(responder)
 # The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
@@ -151,19 +161,19 @@ $(BUILD)/ngx_http_%_module.so: $(BUILD)/nginx/objs/Makefile $(foreach name,$(mod
 	cp $(BUILD)/nginx/objs/$(@F) $@.new
 	mv $@.new $@
 
-$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags $(modules:%=nginx/%/config)
+$(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags $(modules:%=nginx/%/config) $(BUILD)/flags
 	rm -rf -- $(BUILD)/nginx
 	mkdir -p $(BUILD)
 	cp -r $(NGINX_SOURCE) $(BUILD)/nginx
-	cd $(BUILD)/nginx && bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
-	    --with-cc-opt="-O2 -fstack-protector-strong $(WERROR)" --with-ld-opt="-Wl,-z,relro,-z,now" \
+	cd $(BUILD)/nginx && env -u CFLAGS bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
+	    --with-cc-opt="$(WERROR) $(hardening) $(CPPFLAGS) $(CFLAGS) $(fortify)" --with-ld-opt="$(hard_link)" \
 	    $(modules:%=--add-dynamic-module=$(CURDIR)/nginx/%)' >configure.log 2>&1 || \
 	    { tail configure.log; false; }
 
 # Written anew when the flags change, so that objects of two kinds do not get mixed.
-ifneq ($(CC) $(c_flags),$(file <$(BUILD)/flags))
+ifneq ($(CC) $(c_flags) $(ld_flags),$(file <$(BUILD)/flags))
 $(shell mkdir -p $(BUILD))
-$(file >$(BUILD)/flags,$(CC) $(c_flags))
+$(file >$(BUILD)/flags,$(CC) $(c_flags) $(ld_flags))
 endif
 
 # Tests may look at what a service may not; these services only at what any may.

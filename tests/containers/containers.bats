@@ -6,6 +6,7 @@
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
 load ../lib/containers
+load ../lib/hardening
 
 setup_file() {
     ! why_no_containers >/dev/null || return 0
@@ -49,6 +50,13 @@ is_healthy() {
         wait_until 40 is_healthy "$(container "$service")"
         expect_equal 10001 "$(docker exec "$(container "$service")" id -u)"
     done
+}
+
+@test "the programs and modules in the images are built as hard as make's" {
+    docker cp "$(container app)":/usr/local/bin/cgi-app "$BATS_TEST_TMPDIR"
+    docker cp "$(container transform)":/usr/local/bin/cgi-transform "$BATS_TEST_TMPDIR"
+    docker cp "$(container nginx)":/usr/lib/nginx/modules/. "$BATS_TEST_TMPDIR"
+    expect_hard "$BATS_TEST_TMPDIR"/cgi-{app,transform} "$BATS_TEST_TMPDIR"/ngx_http_{compose,drain,metrics}_module.so
 }
 
 @test "app and transform are less than 25 MiB above the image that they are built on" {

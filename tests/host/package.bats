@@ -8,6 +8,7 @@ bats_require_minimum_version 1.5.0
 load ../lib/helpers
 load ../lib/containers
 load ../lib/host
+load ../lib/hardening
 
 setup_file() {
     [[ -z ${SANITIZE:-} ]] || return 0
@@ -144,6 +145,11 @@ expect_no_loss_to_64() {
     run env TMPDIR="$BATS_TEST_TMPDIR" lintian --allow-root --fail-on error,warning "$TMP"/deb/cgi-message_*.changes
     expect_equal '' "$output"
     expect_status 0
+}
+
+@test "the package's programs and modules are built as hard as make's" {
+    dpkg-deb -x "$TMP/context/first.deb" "$TMP/first"
+    expect_hard "$TMP"/first/usr/sbin/cgi-{app,transform} "$TMP"/first/usr/lib/nginx/modules/ngx_http_{compose,drain,metrics}_module.so
 }
 
 # ---- a canary, for both hosts ----
