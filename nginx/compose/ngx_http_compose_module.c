@@ -105,7 +105,7 @@ ngx_http_compose_call(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
 static ngx_str_t
 ngx_http_compose_body(ngx_http_request_t *call)
 {
-    ngx_str_t body = ngx_null_string;
+    ngx_str_t body = ngx_string(""); /* not NULL: memmem() may not be given that, for no bytes either */
 
     if (call->out != NULL && call->out->buf != NULL) {
         body.data = call->out->buf->pos;

@@ -30,6 +30,8 @@ ngx_module_t ngx_http_drain_module;
 static ngx_http_output_header_filter_pt ngx_http_drain_next_header_filter;
 static ngx_http_output_body_filter_pt ngx_http_drain_next_body_filter;
 
+static ngx_msec_t ngx_http_drain_idle; /* of this worker; what its configuration says */
+
 /* Of this worker, once it is to end. By connection: its handler when it was found idle, or NULL. */
 static ngx_event_handler_pt *ngx_http_drain_noticed;
 static ngx_event_t ngx_http_drain_timer;
@@ -77,9 +79,7 @@ ngx_http_drain_spare(ngx_event_t *read)
 static void
 ngx_http_drain_start_timer(void)
 {
-    ngx_http_drain_conf_t *conf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_http_drain_module);
-
-    ngx_add_timer(&ngx_http_drain_timer, conf->idle);
+    ngx_add_timer(&ngx_http_drain_timer, ngx_http_drain_idle);
 }
 
 /* The time is over for what was idle when it began; it begins for what has become idle since. */
@@ -154,6 +154,7 @@ ngx_http_drain_init_process(ngx_cycle_t *cycle)
 
     if (ngx_process != NGX_PROCESS_WORKER || conf == NULL || conf->idle == 0)
         return NGX_OK;
+    ngx_http_drain_idle = conf->idle;
     if ((fd = ngx_socket(AF_UNIX, SOCK_DGRAM, 0)) == (ngx_socket_t)-1) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno, "drain: no socket");
         return NGX_ERROR;
@@ -242,6 +243,9 @@ static ngx_http_module_t ngx_http_drain_module_ctx = {
 };
 
 ngx_module_t ngx_http_drain_module = {
-    NGX_MODULE_V1,           .ctx = &ngx_http_drain_module_ctx,           .commands = ngx_http_drain_commands,
-    .type = NGX_HTTP_MODULE, .init_process = ngx_http_drain_init_process,
+    NGX_MODULE_V1, /* nginx's own part of it */
+    .ctx = &ngx_http_drain_module_ctx,
+    .commands = ngx_http_drain_commands,
+    .type = NGX_HTTP_MODULE,
+    .init_process = ngx_http_drain_init_process,
 };

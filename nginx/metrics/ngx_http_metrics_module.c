@@ -335,21 +335,29 @@ ngx_http_metrics_free_place(ngx_http_metrics_zone_t *zone)
     return oldest->configuration + 1 < zone->configuration ? oldest : NULL;
 }
 
+static ngx_http_metrics_counts_t *
+ngx_http_metrics_find_place(ngx_http_metrics_zone_t *zone, const ngx_str_t *labels)
+{
+    ngx_http_metrics_counts_t *place;
+    ngx_uint_t i;
+
+    for (i = 0; i < zone->used; i++) {
+        place = &zone->places[i];
+        if (place->labels_len == labels->len && ngx_memcmp(place->labels, labels->data, labels->len) == 0)
+            return place;
+    }
+    return NULL;
+}
+
 /* Returns the place of what has these labels, with what was counted there before; NULL when there is no room. */
 static ngx_http_metrics_counts_t *
 ngx_http_metrics_place(ngx_http_metrics_zone_t *zone, const ngx_str_t *labels)
 {
-    ngx_http_metrics_counts_t *place = NULL;
-    ngx_uint_t i;
+    ngx_http_metrics_counts_t *place;
 
     if (labels->len > sizeof place->labels)
         return NULL;
-    for (i = 0; i < zone->used; i++) {
-        place = &zone->places[i];
-        if (place->labels_len == labels->len && ngx_memcmp(place->labels, labels->data, labels->len) == 0)
-            break;
-    }
-    if (i == zone->used) {
+    if ((place = ngx_http_metrics_find_place(zone, labels)) == NULL) {
         if ((place = ngx_http_metrics_free_place(zone)) == NULL)
             return NULL;
         ngx_memzero(place, sizeof *place);
@@ -379,7 +387,7 @@ ngx_http_metrics_create_zone(ngx_slab_pool_t *pool)
 static ngx_int_t
 ngx_http_metrics_init_zone(ngx_shm_zone_t *shm, void *data)
 {
-    static const ngx_str_t no_labels = ngx_null_string;
+    static const ngx_str_t no_labels = ngx_string("");
     ngx_http_metrics_main_conf_t *conf = shm->data, *before = data;
     ngx_http_metrics_server_t *servers = conf->servers.elts;
     ngx_uint_t i, j, missed = 0;
