@@ -33,8 +33,10 @@ hard_link := -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 optimized  = $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
 fortify    = $(if $(SANITIZE),,$(if $(optimized),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
 sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-c_flags   := -std=gnu11 -D_GNU_SOURCE -pthread $(warnings) $(WERROR) -fPIE $(hardening) $(sanitize) \
-             -Icgi-common/responder/include -Icgi-common/message $(CPPFLAGS) $(CFLAGS) $(fortify)
+dialect   := -std=gnu11 -D_GNU_SOURCE -Icgi-common/responder/include -Icgi-common/message
+# Tests may look at what a service may not.
+private   := -Icgi-common/responder -Icgi-app -Icgi-transform
+c_flags   := $(dialect) -pthread $(warnings) $(WERROR) -fPIE $(hardening) $(sanitize) $(CPPFLAGS) $(CFLAGS) $(fortify)
 ld_flags  := -pthread -pie $(hard_link) $(sanitize) $(CFLAGS) $(LDFLAGS)
 libs      := -ljansson -lutf8proc
 # What services are made of: the responder, which knows no service, and messages.
@@ -54,7 +56,7 @@ handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain metrics
 
-.PHONY: build nginx-modules test-programs run stop status test bench soak profile lint format asan tsan install \
+.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile lint format asan tsan install \
         uninstall deb clean help
 
 build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (the default)
@@ -63,7 +65,11 @@ nginx-modules: $(modules:%=$(BUILD)/ngx_http_%_module.so)
 
 test-programs: $(programs)
 
-modules: $(modules)
+objects: $(objects)
+
+# for scripts/lint: how a tool has to read any C here
+dialect:
+	@echo $(dialect) $(private)
 
 run:     ## install what is missing, build, start everything in the foreground
 	./scripts/run
@@ -176,9 +182,9 @@ $(shell mkdir -p $(BUILD))
 $(file >$(BUILD)/flags,$(CC) $(c_flags) $(ld_flags))
 endif
 
-# Tests may look at what a service may not; these services only at what any may.
+# These services look at no more than any may.
 $(own): c_flags := $(filter-out -Icgi-common/message,$(c_flags))
-$(tests): c_flags += -Icgi-common/responder -Icgi-app -Icgi-transform
+$(tests): c_flags += $(private)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -71,7 +71,8 @@ packages_for() {
         ;;
     lint)
         printf '%s\n' \
-            'git git' 'clang-format clang-format' 'cppcheck cppcheck' 'shellcheck shellcheck' 'yamllint yamllint'
+            'git git' 'clang-format clang-format' 'clang-tidy clang-tidy' 'cppcheck cppcheck' \
+             'shellcheck shellcheck' 'yamllint yamllint'
         ;;
     esac
 }

@@ -70,7 +70,7 @@ buffer_printf(struct buffer *buffer, const char *format, ...)
     if (len < 0 || buffer_reserve(buffer, (size_t)len + 1) != 0)
         return;
     va_start(arguments, format);
-    vsnprintf(buffer->data + buffer->len, (size_t)len + 1, format, arguments);
+    (void)vsnprintf(buffer->data + buffer->len, (size_t)len + 1, format, arguments); /* fits: len is measured */
     va_end(arguments);
     buffer->len += (size_t)len;
 }

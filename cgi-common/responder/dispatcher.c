@@ -180,8 +180,8 @@ dispatcher_take_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGUSR1);
-    signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more must not end the process */
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+    /* Ignored: a log that nobody reads any more must not end the process. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

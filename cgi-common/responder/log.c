@@ -51,11 +51,11 @@ log_line(enum log_level level, const char *request_id, const char *format, ...)
     if (!log_writes(level))
         return;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     escape_json(message, escaped, sizeof escaped);
     clock_gettime(CLOCK_REALTIME, &now);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
+    (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
     len = snprintf(line, sizeof line,
                    "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"service\":\"%s\",\"pid\":%ld,"
                    "\"request_id\":\"%s\",\"message\":\"%s\"}\n",

@@ -19,9 +19,9 @@ struct variables {
 static void
 variables_collect(struct variables *variables, char *const *params)
 {
-#define WANTED(name, value)                      \
-    {                                            \
-        name "=", sizeof name, &variables->value \
+#define WANTED(name, value)                       \
+    {                                             \
+        name "=", sizeof(name), &variables->value \
     }
     const struct {
         const char *name;
@@ -192,10 +192,11 @@ static char
 query_byte(const char **at)
 {
     const char *text = *at;
+    int high, low;
 
-    if (*text == '%' && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0) {
+    if (*text == '%' && (high = hex_digit(text[1])) >= 0 && (low = hex_digit(text[2])) >= 0) {
         *at += 3;
-        return (char)(hex_digit(text[1]) << 4 | hex_digit(text[2]));
+        return (char)(high << 4 | low);
     }
     *at += 1;
     return *text == '+' ? ' ' : *text;

@@ -47,9 +47,11 @@ responder_usage(const char *name, FILE *to)
 static void
 responder_set_malloc(void)
 {
+    /* NOLINTBEGIN(concurrency-mt-unsafe): called before there are threads */
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024); /* the most that malloc takes */
     mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+    /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
 /* Before there are threads, so that a service's own, too, leave the signals to the dispatcher. */

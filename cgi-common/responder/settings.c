@@ -37,7 +37,7 @@ settings_number(const char *service, const char *name, long long least, long lon
     *number = strtoll(text, NULL, 10);
     if (strspn(text, "0123456789") == strlen(text) && errno == 0 && *number >= least && *number <= most)
         return 0;
-    snprintf(wanted, sizeof wanted, "a whole number from %lld to %lld", least, most);
+    (void)snprintf(wanted, sizeof wanted, "a whole number from %lld to %lld", least, most);
     return settings_refuse(service, name, text, wanted);
 }
 

@@ -64,7 +64,7 @@ status_memory(void)
 
     if (file == NULL)
         return 0;
-    if (fscanf(file, "%*d %lld", &pages) != 1)
+    if (fscanf(file, "%*d %lld", &pages) != 1) /* NOLINT(cert-err34-c): the kernel wrote it, no overflow */
         pages = 0;
     fclose(file);
     return pages * sysconf(_SC_PAGESIZE);
@@ -80,7 +80,7 @@ status_by_status(const struct counters_sum *sum)
     for (int i = 0; i < COUNTERS_STATUSES; i++) {
         if (sum->by_status[i] == 0)
             continue;
-        snprintf(name, sizeof name, "%d", i + COUNTERS_FIRST_STATUS);
+        (void)snprintf(name, sizeof name, "%d", i + COUNTERS_FIRST_STATUS);
         json_object_set_new(object, name, json_integer((json_int_t)sum->by_status[i]));
     }
     return object;

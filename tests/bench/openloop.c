@@ -57,7 +57,7 @@ static void
 fail(const char *what)
 {
     fprintf(stderr, "openloop: %s: %s\n", what, strerror(errno));
-    exit(1);
+    exit(1); /* NOLINT(concurrency-mt-unsafe): it has no threads */
 }
 
 static void *
@@ -303,6 +303,7 @@ make_connections(size_t count)
         fail("epoll");
     run.connection_count = count;
     run.connections = allocate(count, sizeof *run.connections);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression,bugprone-multi-level-*): a stack of pointers is what it is */
     run.idle = allocate(count, sizeof *run.idle);
     for (size_t i = 0; i < count; i++)
         connection_open(&run.connections[i]);
@@ -312,18 +313,20 @@ int
 main(int argc, char *argv[])
 {
     double seconds;
+    long connections;
 
-    if (argc != 6 || (run.rate = atof(argv[2])) <= 0 || (seconds = atof(argv[3])) <= 0 || atoi(argv[4]) < 1) {
+    if (argc != 6 || (run.rate = strtod(argv[2], NULL)) <= 0 || (seconds = strtod(argv[3], NULL)) <= 0 ||
+        (connections = strtol(argv[4], NULL, 10)) < 1) {
         fprintf(stderr, "usage: openloop PORT RATE SECONDS CONNECTIONS BODY-FILE\n");
         return 2;
     }
     (void)!nice(-20);              /* if it may: on the server's own machine, it must not wait for it */
     prctl(PR_SET_TIMERSLACK, 1UL); /* the kernel's 50 microseconds would bunch the requests */
-    run.port = atoi(argv[1]);
+    run.port = (int)strtol(argv[1], NULL, 10);
     run.total = (size_t)(run.rate * seconds);
     run.latencies = allocate(run.total + 1, sizeof *run.latencies);
     make_request(argv[5]);
-    make_connections((size_t)atoi(argv[4]));
+    make_connections((size_t)connections);
     run.start = now() + SECOND / 100;
     run.end = due_of(run.total) + GRACE;
     drive();

@@ -58,15 +58,16 @@ main(int argc, char *argv[])
     pthread_t thread;
     int count;
 
-    if (argc != 3 || (count = atoi(argv[2])) < 1) {
+    if (argc != 3 || (count = (int)strtol(argv[2], NULL, 10)) < 1) {
         fprintf(stderr, "usage: threaded app|transform THREADS\n");
         return 2;
     }
     service = strcmp(argv[1], "app") == 0 ? &app_service : &transform_service;
     log_open("threaded", LEVEL_ERROR);
     FCGX_Init();
-    signal(SIGTERM, SIG_DFL); /* libfcgi's handler would leave the process waiting in accept */
-    signal(SIGUSR1, SIG_DFL);
+    /* libfcgi's handler would leave the process waiting in accept. */
+    if (signal(SIGTERM, SIG_DFL) == SIG_ERR || signal(SIGUSR1, SIG_DFL) == SIG_ERR)
+        return 1;
     for (int i = 0; i < count; i++)
         if (pthread_create(&thread, NULL, serve, (void *)service) != 0)
             return 1;

@@ -36,37 +36,45 @@ parameter(const struct request *request, const char *name)
     struct buffer value = {0};
 
     turn = (turn + 1) % 4;
-    snprintf(text[turn], sizeof text[turn], "%s", request_query_value(request, name, &value) ? value.data : "");
+    (void)snprintf(text[turn], sizeof text[turn], "%s",
+                   request_query_value(request, name, &value) ? value.data : "");
     buffer_release(&value);
     return text[turn];
+}
+
+/* The status that the path ends in. */
+static int
+status_of(const struct request *request)
+{
+    return (int)strtol(request->rest, NULL, 10);
 }
 
 static int
 answer_status(const struct request *request, struct reply *reply)
 {
     (void)reply;
-    return atoi(request->rest);
+    return status_of(request);
 }
 
 static int
 answer_text(const struct request *request, struct reply *reply)
 {
     say(reply, "a text", "");
-    return atoi(request->rest);
+    return status_of(request);
 }
 
 static int
 answer_type(const struct request *request, struct reply *reply)
 {
     reply->content_type = parameter(request, "type");
-    return atoi(request->rest);
+    return status_of(request);
 }
 
 /* Up to two headers, one before the body is made and one behind it. */
 static int
 answer_header(const struct request *request, struct reply *reply)
 {
-    int status = atoi(request->rest);
+    int status = status_of(request);
 
     reply_header(reply, parameter(request, "name"), parameter(request, "value"));
     if (status >= 400)
@@ -79,14 +87,14 @@ answer_header(const struct request *request, struct reply *reply)
 static int
 answer_redirect(const struct request *request, struct reply *reply)
 {
-    return reply_redirect(reply, atoi(request->rest), parameter(request, "to"));
+    return reply_redirect(reply, status_of(request), parameter(request, "to"));
 }
 
 static int
 answer_detail(const struct request *request, struct reply *reply)
 {
     buffer_append_text(&reply->body, "what was there before");
-    return reply_problem(reply, atoi(request->rest), "%.*s", (int)request->body.len, request->body.data);
+    return reply_problem(reply, status_of(request), "%.*s", (int)request->body.len, request->body.data);
 }
 
 /* Memory is short: no system has so much. */
@@ -116,7 +124,7 @@ answer_query(const struct request *request, struct reply *reply)
     struct buffer value = {0};
     char name[64];
 
-    snprintf(name, sizeof name, "%.*s", (int)request->body.len, request->body.data);
+    (void)snprintf(name, sizeof name, "%.*s", (int)request->body.len, request->body.data);
     if (request_query_value(request, name, &value)) {
         buffer_append_text(&reply->body, "[");
         buffer_append(&reply->body, value.data, value.len);

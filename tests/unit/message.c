@@ -138,7 +138,7 @@ check_encode(struct buffer *text)
 int
 main(int argc, char *argv[])
 {
-    int count = argc > 1 ? atoi(argv[1]) : 300000;
+    int count = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 300000;
     struct buffer buffer = {0};
     int faults = 0;
 

@@ -404,7 +404,7 @@ static void
 build_too_many_params(struct buffer *bytes)
 {
     put_begin(bytes, 1);
-    put(bytes, FCGI_PARAMS, 1, 3 * (RECORD_MAX_PAIRS + 1), 0);
+    put(bytes, FCGI_PARAMS, 1, (size_t)3 * (RECORD_MAX_PAIRS + 1), 0);
     put(bytes, FCGI_PARAMS, 1, 0, 0);
 }
 
@@ -412,7 +412,7 @@ static void
 build_as_many_params(struct buffer *bytes)
 {
     put_begin(bytes, 1);
-    put(bytes, FCGI_PARAMS, 1, 3 * RECORD_MAX_PAIRS, 0);
+    put(bytes, FCGI_PARAMS, 1, (size_t)3 * RECORD_MAX_PAIRS, 0);
     put(bytes, FCGI_PARAMS, 1, 0, 0);
     put(bytes, FCGI_STDIN, 1, 0, 0);
 }
@@ -426,10 +426,10 @@ build_params(struct buffer *bytes, const char *pairs, size_t len)
     put(bytes, FCGI_STDIN, 1, 0, 0);
 }
 
-#define PARAMS(name, pairs)                           \
-    static void name(struct buffer *bytes)            \
-    {                                                 \
-        build_params(bytes, pairs, sizeof pairs - 1); \
+#define PARAMS(name, pairs)                            \
+    static void name(struct buffer *bytes)             \
+    {                                                  \
+        build_params(bytes, pairs, sizeof(pairs) - 1); \
     }
 
 PARAMS(build_cut_length, "\x01")
