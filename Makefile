@@ -55,8 +55,10 @@ programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain metrics
+# nginx brings no gcov for them.
+module_flags := $(filter-out --coverage,$(CFLAGS))
 
-.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile lint format asan tsan install \
+.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile lint coverage format asan tsan install \
         uninstall deb clean help
 
 build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (the default)
@@ -94,6 +96,9 @@ profile: ## what a request costs each service, in instructions and system calls
 
 lint:    ## check the form of C, shell and YAML, and what static analysis finds
 	./scripts/lint
+
+coverage: ## the lines and branches of the services that their tests reach, by file
+	./scripts/coverage
 
 format:  ## put all C into its form
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -172,7 +177,7 @@ $(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags $(modules:%=nginx/%/con
 	mkdir -p $(BUILD)
 	cp -r $(NGINX_SOURCE) $(BUILD)/nginx
 	cd $(BUILD)/nginx && env -u CFLAGS bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
-	    --with-cc-opt="$(WERROR) $(hardening) $(CPPFLAGS) $(CFLAGS) $(fortify)" --with-ld-opt="$(hard_link)" \
+	    --with-cc-opt="$(WERROR) $(hardening) $(CPPFLAGS) $(module_flags) $(fortify)" --with-ld-opt="$(hard_link)" \
 	    $(modules:%=--add-dynamic-module=$(CURDIR)/nginx/%)' >configure.log 2>&1 || \
 	    { tail configure.log; false; }
 
