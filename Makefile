@@ -145,7 +145,7 @@ $(responder) $(message):
 
 $(BUILD)/cgi-app: $(app) $(message) $(responder)
 $(BUILD)/cgi-transform: $(transform) $(message) $(responder)
-$(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c cgi-transform/reverse.c)
+$(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c tests/unit/uax29.c cgi-transform/reverse.c)
 $(BUILD)/tests/hardening: $(call object,tests/unit/hardening.c)
 $(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
 $(BUILD)/tests/message: $(call object,tests/unit/message.c) $(message) $(responder)

@@ -1,5 +1,7 @@
 /*
- * Reversal by extended grapheme cluster: utf8proc says where a cluster ends; ASCII needs no table for that.
+ * Reversal by extended grapheme cluster: utf8proc says where a cluster ends, by the UAX #29 of the Unicode that it
+ * knows (2.8, Debian 12: 15.0, which has no GB9c yet; 2.9, Debian 13: 15.1, which has). ASCII needs no table for
+ * that.
  */
 #include "reverse.h"
 
@@ -39,8 +41,7 @@ reverse_bytes(const char *text, size_t len, char *out)
         out[len - 1] = *text++;
 }
 
-/* CR LF is the one cluster of ASCII with two characters (GB3): put right those that now stand the wrong way round.
- */
+/* CR LF is the one cluster of ASCII with two characters (GB3): put right those that are now the wrong way round. */
 static void
 restore_crlf(char *text, size_t len)
 {
@@ -57,7 +58,7 @@ restore_crlf(char *text, size_t len)
 
 struct character {
     utf8proc_int32_t code;
-    bool ordinary; /* of the class for which UAX #29 has no rule */
+    bool ordinary; /* joins no other one that is ordinary, by any rule */
 };
 
 /* Read the character at the start of `text`. Returns its bytes, or 0 when it is not UTF-8. */
@@ -74,12 +75,15 @@ character_read(const char *text, size_t len, struct character *character)
     return (size_t)size;
 }
 
-/* Two ordinary ones are always apart (GB999), whatever came before, and most are ordinary. */
+/*
+ * Two ordinary ones are always apart (GB999), whatever came before, and most are ordinary. So are the consonants of
+ * GB9c: one is joined to another over a linker only, which is not.
+ */
 static bool
 is_boundary(const struct character *before, const struct character *after, utf8proc_int32_t *state)
 {
     if (before->ordinary && after->ordinary) {
-        *state = 0; /* as utf8proc allows after a boundary */
+        *state = 0; /* utf8proc begins anew with `after`, as it allows behind a boundary */
         return true;
     }
     return utf8proc_grapheme_break_stateful(before->code, after->code, state);

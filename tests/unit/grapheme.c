@@ -1,9 +1,10 @@
 /*
  * Reversal against Unicode's own test of grapheme clusters, and against models simple enough to be seen to be
  * right. Called with the path of GraphemeBreakTest.txt (Debian: unicode-data). Prints what was checked; fails,
- * naming it and what was expected, at whatever differs.
+ * naming it and what was expected, at whatever differs. What is right depends on the Unicode that utf8proc knows.
  */
 #include "reverse.h"
+#include "uax29.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 enum { FEWEST_LINES = 600, LONGEST = 1024 };
 
@@ -30,7 +32,7 @@ static void
 check(const char *name, const char *text, const char *expected, size_t len)
 {
     char *in = malloc(len + 1);
-    char *out = malloc(len + 1);
+    char *out = calloc(1, len + 1);
     int result;
 
     if (in == NULL || out == NULL)
@@ -85,9 +87,10 @@ parse(char *line, char *text, char *expected)
     size_t count = 0;
     size_t len = 0;
     size_t done = 0;
+    char *rest;
 
     line[strcspn(line, "#\n")] = '\0';
-    for (char *word = strtok(line, " \t"); word != NULL; word = strtok(NULL, " \t")) {
+    for (char *word = strtok_r(line, " \t", &rest); word != NULL; word = strtok_r(NULL, " \t", &rest)) {
         if (strcmp(word, "÷") == 0)
             starts[count++] = len;
         else if (strcmp(word, "×") != 0)
@@ -102,36 +105,135 @@ parse(char *line, char *text, char *expected)
     return len;
 }
 
-static void
-check_unicode(const char *path)
+/* The first line is "# GraphemeBreakTest-15.0.0.txt". Says so, and returns false, when utf8proc knows another
+ * Unicode. */
+static bool
+is_of_same_version(const char *line, const char *path)
 {
-    FILE *file = fopen(path, "r");
+    static const char prefix[] = "# GraphemeBreakTest-";
+    const char *known = utf8proc_unicode_version();
+    const char *version = line + sizeof prefix - 1;
+
+    if (strncmp(line, prefix, sizeof prefix - 1) != 0 ||
+        (strncmp(version, known, strlen(known)) == 0 && version[strlen(known)] == '.'))
+        return true;
+    printf("%s is of Unicode %.*s, utf8proc knows %s: not compared\n", path, (int)strcspn(version, "tx\n") - 1,
+           version, known);
+    return false;
+}
+
+/* Returns how many lines were checked, or -1 when the file is of another Unicode. */
+static int
+check_lines(FILE *file, const char *path)
+{
     char line[LONGEST];
     char text[4 * LONGEST];
     char expected[4 * LONGEST];
     int lines = 0;
+
+    for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
+        char name[64];
+        size_t len;
+
+        if (number == 1 && !is_of_same_version(line, path))
+            return -1;
+        if ((len = parse(line, text, expected)) == 0)
+            continue;
+        (void)snprintf(name, sizeof name, "line %d", number);
+        check(name, text, expected, len);
+        lines++;
+    }
+    return lines;
+}
+
+static void
+check_unicode(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    int lines;
 
     if (file == NULL) {
         printf("%s: %s\n", path, strerror(errno));
         failures++;
         return;
     }
-    for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
-        char name[64];
-        size_t len = parse(line, text, expected);
-
-        if (len == 0)
-            continue;
-        snprintf(name, sizeof name, "line %d", number);
-        check(name, text, expected, len);
-        lines++;
-    }
+    lines = check_lines(file, path);
     fclose(file);
+    if (lines < 0)
+        return;
     printf("%d lines of Unicode's test checked\n", lines);
     if (lines < FEWEST_LINES) {
         printf("expected at least %d lines\n", FEWEST_LINES);
         failures++;
     }
+}
+
+/* ---- every string of some characters, by the rules alone ---- */
+
+/* From Unicode 15.1 on there is GB9c. */
+static bool
+knows_conjuncts(void)
+{
+    char *rest;
+    long major = strtol(utf8proc_unicode_version(), &rest, 10);
+    long minor = *rest == '.' ? strtol(rest + 1, NULL, 10) : 0;
+
+    return major > 15 || (major == 15 && minor >= 1);
+}
+
+static void
+check_classes(const enum uax29_class *classes, size_t count, bool conjuncts)
+{
+    char text[32];
+    char expected[sizeof text];
+    size_t len = 0;
+    size_t cluster = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const char *character = uax29_characters[classes[i]];
+
+        if (i > 0 && uax29_breaks(classes, i, conjuncts))
+            cluster = len;
+        /* Those before move back, and the character goes behind what its cluster has already. */
+        memmove(expected + (len - cluster) + strlen(character), expected + (len - cluster), cluster);
+        memcpy(expected + (len - cluster), character, strlen(character));
+        memcpy(text + len, character, strlen(character));
+        len += strlen(character);
+    }
+    check("a string of UAX #29's classes", text, expected, len);
+}
+
+static void
+check_rules(void)
+{
+    enum { MOST = 5 }; /* as many as GB9c wants: consonant, extender, linker, joiner, consonant */
+    enum uax29_class classes[MOST];
+    bool conjuncts = knows_conjuncts();
+    long checked = 0;
+    long strings = 1;
+
+    for (size_t count = 1; count <= MOST; count++) {
+        strings *= UAX29_CLASSES;
+        for (long string = 0; string < strings; string++, checked++) {
+            for (size_t i = 0, rest = (size_t)string; i < count; i++, rest /= UAX29_CLASSES)
+                classes[i] = (enum uax29_class)(rest % UAX29_CLASSES);
+            check_classes(classes, count, conjuncts);
+        }
+    }
+    printf("%ld strings of %d classes checked by the rules %s GB9c\n", checked, (int)UAX29_CLASSES,
+           conjuncts ? "with" : "without");
+}
+
+/* What a reader of Hindi sees as three, and so does UAX #29 since it has GB9c. */
+static void
+check_conjunct(void)
+{
+    static const char text[] = "नमस्ते";
+    const char *expected = knows_conjuncts() ? "स्तेमन" : "तेस्मन";
+
+    check("a conjunct", text, expected, sizeof text - 1);
+    printf("Unicode %s, by utf8proc %s: नमस्ते becomes %s\n", utf8proc_unicode_version(), utf8proc_version(),
+           expected);
 }
 
 /* ---- ASCII: by words in the fast path, by clusters beside a character that is not ASCII ---- */
@@ -154,7 +256,7 @@ check_ascii(const char *text, size_t len)
 {
     static const char other[] = "é";
     const size_t more = sizeof other - 1;
-    char longer[LONGEST];
+    char longer[LONGEST] = "";
     char expected[LONGEST];
 
     memcpy(expected, other, more);
@@ -169,7 +271,7 @@ static void
 check_line_ends(void)
 {
     static const char letters[] = {'a', '\r', '\n'};
-    char text[8];
+    char text[8] = "";
     int count = 0;
 
     for (size_t len = 0; len <= 7; len++) {
@@ -189,7 +291,7 @@ check_line_ends(void)
 static void
 check_lengths(void)
 {
-    char text[72];
+    char text[72] = "";
 
     for (size_t len = 0; len <= 70; len++) {
         for (size_t at = 0; at <= len; at++) {
@@ -272,6 +374,8 @@ main(int argc, char *argv[])
         return 2;
     }
     check_unicode(argv[1]);
+    check_rules();
+    check_conjunct();
     check_line_ends();
     check_lengths();
     check_twice();
