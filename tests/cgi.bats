@@ -51,7 +51,6 @@ call_cgi() {
 
 @test "no reply of app holds a byte of the client's: an SSI tag in broken JSON, a path or a method is not told back" {
     local tag
-    # jansson's own words quote what is wrong when it is short.
     for tag in '<!--#include virtual="/x"-->' '<!--#x-->'; do
         for body in "$tag" "{\"message\": $tag}" "{\"message\" \"$tag\"}" "{\"$tag\": 1}" "{\"message\": \"$tag" \
             "{\"message\": \"$tag\"}"; do

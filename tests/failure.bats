@@ -39,7 +39,7 @@ expect_rest_works() {
     request GET / --max-time 1
     expect_reply 200
     reverse '{"message": 5}' --max-time 1
-    expect_problem 400 'no string'
+    expect_problem 400 'not a string'
     request GET /x --max-time 1
     expect_problem 404
 }

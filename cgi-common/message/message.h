@@ -7,21 +7,20 @@
 #include "reply.h"
 #include "request.h"
 
-#include <jansson.h>
 #include <stddef.h>
 
 struct message {
     const char *text;      /* UTF-8, checked; U+0000 may be in it; lives as long as message and request */
     size_t len;            /* bytes */
-    struct buffer decoded; /* owns the text of a string with escapes, */
-    json_t *object;        /* or this does; else it stands in the request's body */
+    struct buffer decoded; /* owns the text of a string with escapes; any other stands in the request's body */
 };
 
 /*
- * Read the message from the request's body, whatever its Content-Type. Members beside "message" are ignored; of two
- * "message" the last counts.
- * Returns 200; or the status of the problem that `reply` then holds, which says what is wrong and where: 400, or
- * 503 when memory is short. Release the message only after a 200.
+ * Read the message from the request's body, whatever its Content-Type. The body is read to its end. Members beside
+ * "message" are ignored, whatever they hold; of two "message" the last counts. Arrays and objects may be nested
+ * 2,048 deep. Returns 200; or the status of the problem that `reply` then holds: 400 for what is no message, with
+ * what is wrong and, when it is not JSON, where (line, column in characters and byte, each from 1); 503 when memory
+ * is short. Release the message only after a 200.
  */
 int message_decode(const struct request *request, struct message *message, struct reply *reply);
 
