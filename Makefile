@@ -46,7 +46,7 @@ message   := $(BUILD)/libmessage.a
 object    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 app       := $(call object,$(wildcard cgi-app/*.c))
 transform := $(call object,$(wildcard cgi-transform/*.c))
-tests     := $(call object,$(wildcard tests/unit/*.c tests/bench/*.c))
+tests     := $(call object,$(wildcard tests/unit/*.c tests/fuzz/*.c tests/bench/*.c))
 in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c))
 own       := $(call object,tests/handlers/service.c) $(BUILD)/obj/cookbook.o
 objects   := $(in_archives) $(app) $(transform) $(tests) $(own)
@@ -148,7 +148,9 @@ $(BUILD)/cgi-transform: $(transform) $(message) $(responder)
 $(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c tests/unit/uax29.c cgi-transform/reverse.c)
 $(BUILD)/tests/hardening: $(call object,tests/unit/hardening.c)
 $(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
-$(BUILD)/tests/message: $(call object,tests/unit/message.c) $(message) $(responder)
+$(BUILD)/tests/message: $(call object,tests/unit/message.c tests/fuzz/message.c) $(message) $(responder)
+# The test makes allocations fail.
+$(BUILD)/tests/message: ld_flags += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
 $(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(message)
 $(BUILD)/tests/threaded: libs := -l:libfcgi.a $(responder) $(libs)

@@ -4,8 +4,9 @@
 
 load lib/helpers
 
-@test "a message is taken or refused, and read, as jansson does it, over 300,000 bodies; what is encoded decodes to itself" {
+@test "a message is read as jansson reads it, over 300,000 bodies; what is encoded decodes to itself; memory that is short is a 503" {
     run "$BUILD_DIR/tests/message"
     expect_status 0
-    expect_match '^300000 bodies and texts compared with jansson, 0 faults$' "$output"
+    expect_match '300000 bodies and texts compared with jansson' "$output"
+    expect_match '[1-9][0-9]* allocations failed, 0 faults' "$output"
 }
