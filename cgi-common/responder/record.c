@@ -69,23 +69,26 @@ record_pair(const char *pairs, size_t len, size_t *at, struct record_pair *pair)
     return 1;
 }
 
-static void
-append_length(struct buffer *out, size_t length)
+/* Returns the byte behind it. */
+static unsigned char *
+write_length(unsigned char *to, size_t length)
 {
-    unsigned char bytes[] = {(unsigned char)(length >> 24 | 0x80), (unsigned char)(length >> 16),
-                             (unsigned char)(length >> 8), (unsigned char)length};
-
-    if (length < 0x80)
-        buffer_append(out, bytes + 3, 1);
-    else
-        buffer_append(out, bytes, sizeof bytes);
+    if (length >= 0x80) {
+        *to++ = (unsigned char)(length >> 24 | 0x80);
+        *to++ = (unsigned char)(length >> 16);
+        *to++ = (unsigned char)(length >> 8);
+    }
+    *to++ = (unsigned char)length;
+    return to;
 }
 
 void
 record_append_pair(struct buffer *out, const struct record_pair *pair)
 {
-    append_length(out, pair->name_len);
-    append_length(out, pair->value_len);
+    unsigned char lengths[8];
+    unsigned char *end = write_length(write_length(lengths, pair->name_len), pair->value_len);
+
+    buffer_append(out, lengths, (size_t)(end - lengths));
     buffer_append(out, pair->name, pair->name_len);
     buffer_append(out, pair->value, pair->value_len);
 }
