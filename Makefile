@@ -58,7 +58,7 @@ modules   := compose drain metrics
 # nginx brings no gcov for them.
 module_flags := $(filter-out --coverage,$(CFLAGS))
 
-.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile lint coverage format asan tsan install \
+.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile fuzz lint coverage format asan tsan install \
         uninstall deb clean help
 
 build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (the default)
@@ -93,6 +93,9 @@ soak:    ## ten minutes of load, in which no process may grow
 
 profile: ## what a request costs each service, in instructions and system calls
 	./scripts/profile
+
+fuzz:    ## a minute of each fuzzer (tests/fuzz)
+	./scripts/fuzz
 
 lint:    ## check the form of C, shell and YAML, and what static analysis finds
 	./scripts/lint
@@ -199,5 +202,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 
 $(BUILD)/obj/cookbook.o: $(BUILD)/cookbook.c $(BUILD)/flags
 	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
+
+include tests/fuzz/fuzz.mk
 
 -include $(objects:.o=.d)

@@ -69,6 +69,11 @@ packages_for() {
     profile)
         printf '%s\n' 'python3 python3' 'spawn-fcgi spawn-fcgi' 'strace strace' 'valgrind valgrind'
         ;;
+    fuzz) # what clang's libFuzzer and sanitizers are made of, in the version of the clang that Debian has
+        printf '%s\n' \
+            'clang clang' 'libclang-rt-dev /usr/share/doc/libclang-rt-dev' 'llvm llvm-symbolizer' 'python3 python3' \
+            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt'
+        ;;
     lint)
         printf '%s\n' \
             'git git' 'clang-format clang-format' 'clang-tidy clang-tidy' 'cppcheck cppcheck' \
