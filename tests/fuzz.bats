@@ -26,6 +26,10 @@ once() {
     once reverse 600
 }
 
+@test "whatever the CGI variables say, both services give a whole response of the right status, and log one line of JSON" {
+    once variables 150
+}
+
 @test "each fuzzer has seeds, and a test here" {
     local source name
     for source in "$ROOT"/tests/fuzz/*.c; do

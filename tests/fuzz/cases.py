@@ -50,7 +50,22 @@ def texts():
                 yield "".join(chr(int(code, 16)) for code in codes).encode()
 
 
-SEEDS = {"message": bodies, "reverse": texts}
+def variables():
+    """Meta-variables a line, an empty line, the body."""
+    def lines(method, script_name, body, *more):
+        head = [f"REQUEST_METHOD={method}", f"SCRIPT_NAME={script_name}", f"CONTENT_LENGTH={len(body)}", *more]
+        return "\n".join(head).encode() + b"\n\n" + body
+
+    for _, _, method, script_name, path_info, *_ in table("routes.tsv"):
+        yield lines(method, script_name, b'{"message":"ab"}', f"PATH_INFO={path_info}")
+    for _, given, body, *_ in table("lengths.tsv"):
+        yield lines("POST", "/api", expand(body), *given.split())
+    for body in bodies():
+        yield lines("POST", "/api", body)
+        yield lines("POST", "/reverse", body)
+
+
+SEEDS = {"message": bodies, "reverse": texts, "variables": variables}
 
 
 def main():
