@@ -30,6 +30,14 @@ once() {
     once variables 150
 }
 
+@test "a stream of FastCGI is read alike in one piece, in pieces and byte by byte, and a request is what its records hold" {
+    once record 150
+}
+
+@test "valid FastCGI gets the right answers whatever its padding and record sizes; any other, whole records or none" {
+    once exchange 180
+}
+
 @test "each fuzzer has seeds, and a test here" {
     local source name
     for source in "$ROOT"/tests/fuzz/*.c; do

@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 from cgi import expand, rows  # noqa: E402 # tests/lib is not where this file is
+from fcgi import request  # noqa: E402
 
 LONGEST = 4096  # bytes: a case that is about megabytes is no seed
 BREAKS = "/usr/share/unicode/auxiliary/GraphemeBreakTest.txt"
@@ -65,7 +66,23 @@ def variables():
         yield lines("POST", "/reverse", body)
 
 
-SEEDS = {"message": bodies, "reverse": texts, "variables": variables}
+def records():
+    """Requests as a web server sends them."""
+    for body in bodies():
+        yield request("POST", "/echo", body)
+
+
+def streams():
+    """The same, and what the fuzzer of records begins with, for the fuzzer that answers them, too."""
+    yield from records()
+    folder = os.path.join(HERE, "seeds", "record")
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), "rb") as file:
+            yield file.read()
+
+
+SEEDS = {"message": bodies, "reverse": texts, "variables": variables, "record": records,
+         "exchange": streams}
 
 
 def main():
