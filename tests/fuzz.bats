@@ -38,6 +38,10 @@ once() {
     once exchange 180
 }
 
+@test "a body is a message, or is refused, as jansson says; what is encoded decodes to itself" {
+    once message 36
+}
+
 @test "each fuzzer has seeds, and a test here" {
     local source name
     for source in "$ROOT"/tests/fuzz/*.c; do
