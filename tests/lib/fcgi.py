@@ -26,11 +26,11 @@ WAIT = 15  # seconds that a test waits for bytes that must come
 
 # ---- requests ----
 
-def record(kind, content=b"", number=1, version=VERSION):
-    """One record of the request with this number (0: about the application itself)."""
-    padding = -len(content) % 8
-    head = struct.pack("!BBHHBx", version, kind, number, len(content), padding)
-    return head + content + bytes(padding)
+def record(kind, content=b"", number=1, version=VERSION, padding=None):
+    """One record of the request with this number (0: about the application itself), with these bytes of padding."""
+    padding = bytes(-len(content) % 8) if padding is None else padding
+    head = struct.pack("!BBHHBx", version, kind, number, len(content), len(padding))
+    return head + content + padding
 
 
 def begin(number=1, keep=True, role=RESPONDER):
@@ -71,6 +71,14 @@ def request(method, path, body=b"", number=1, keep=True, **params):
             + stream(STDIN, body, number))
 
 
+def parts(method, path, body=b"", **params):
+    """A request's records in their order: name, type and content of each, the streams in one record each."""
+    variables = {"REQUEST_METHOD": method, "SCRIPT_NAME": path, "CONTENT_LENGTH": str(len(body)), **params}
+    return [("FCGI_BEGIN_REQUEST", BEGIN, struct.pack("!HB5x", RESPONDER, KEEP_CONN)),
+            ("FCGI_PARAMS", PARAMS, pairs(variables.items())), ("the empty FCGI_PARAMS", PARAMS, b""),
+            ("FCGI_STDIN", STDIN, body), ("the empty FCGI_STDIN", STDIN, b"")]
+
+
 def message(text):
     """The JSON body that carries this message."""
     return json.dumps({"message": text}, ensure_ascii=False).encode()
@@ -103,13 +111,24 @@ class Closed(Exception):
     """The service closed the connection where bytes were expected."""
 
 
+def connect(address):
+    """A socket connected to a Unix socket's path, or to HOST:PORT."""
+    host, colon, port = address.rpartition(":")
+    if colon and "/" not in address:
+        return socket.create_connection((host, int(port)), WAIT)
+    connected = socket.socket(socket.AF_UNIX)
+    # For connect, which on a Unix socket fails at once where it may not wait for room in the backlog (unix(7)).
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", WAIT, 0))
+    connected.connect(address)
+    connected.settimeout(WAIT)
+    return connected
+
+
 class Peer:
     """A connection to a service. Closes with `with`, or when nobody holds it any more."""
 
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(WAIT)
-        self.socket.connect(path)
+    def __init__(self, address):
+        self.socket = connect(address)
 
     def __enter__(self):
         return self
@@ -139,10 +158,16 @@ class Peer:
             data += piece
         return bytes(data)
 
+    def whole_record(self):
+        """The next record: its type, its request's number, its content, and the bytes that should all be zero."""
+        head = self.exactly(8)
+        _, kind, number, length, padding = struct.unpack("!BBHHBx", head)
+        rest = self.exactly(length + padding)
+        return kind, number, rest[:length], head[7:] + rest[length:]
+
     def record(self):
         """The next record: its type, its request's number, its content."""
-        _, kind, number, length, padding = struct.unpack("!BBHHBx", self.exactly(8))
-        return kind, number, self.exactly(length + padding)[:length]
+        return self.whole_record()[:3]
 
     def reply(self):
         """All records to the end of the next answer."""
