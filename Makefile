@@ -65,7 +65,7 @@ build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (th
 
 nginx-modules: $(modules:%=$(BUILD)/ngx_http_%_module.so)
 
-test-programs: $(programs)
+test-programs: $(programs) $(BUILD)/tests/failing_malloc.so
 
 objects: $(objects)
 
@@ -165,6 +165,11 @@ $(BUILD)/tests/cookbook: $(BUILD)/obj/cookbook.o $(responder)
 $(BUILD)/cookbook.c: docs/handlers.md tests/lib/cookbook.py
 	python3 tests/lib/cookbook.py source $< >$@.new
 	mv $@.new $@
+
+# A library for LD_PRELOAD, which takes malloc's place: no sanitizer in it, they have their own malloc.
+$(BUILD)/tests/failing_malloc.so: tests/unit/failing_malloc.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(filter-out $(sanitize),$(c_flags)) -fPIC -shared $(LDFLAGS) -o $@ $<
 
 $(programs):
 	@mkdir -p $(@D)

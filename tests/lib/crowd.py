@@ -86,17 +86,8 @@ class Guest:
 
     def answer(self):
         """The last answer among what was taken, or None while there is none, or one is not whole."""
-        at, out, last = 0, b"", None
-        while len(self.taken) - at >= 8:
-            kind, number, length, pad = struct.unpack("!xBHHBx", self.taken[at:at + 8])
-            if len(self.taken) - at < 8 + length + pad:
-                break
-            content = bytes(self.taken[at + 8:at + 8 + length])
-            out += content if kind == fcgi.STDOUT else b""
-            if kind == fcgi.END:
-                last, out = fcgi.Reply(number, out, b"", 0, 0), b""
-            at += 8 + length + pad
-        return last if at == len(self.taken) and not out else None
+        whole, rest = fcgi.answers(self.taken)
+        return whole[-1] if whole and not rest else None
 
     def check(self):
         """That it ended as it must."""

@@ -107,6 +107,23 @@ class Reply(collections.namedtuple("Reply", "number out err app_status protocol_
         return json.loads(self.body)
 
 
+def answers(data):
+    """The answers that are whole in these bytes, and those bytes of the next one's streams that are there already."""
+    found, streams, at = [], {STDOUT: b"", STDERR: b""}, 0
+    while len(data) - at >= 8:
+        kind, number, length, padding = struct.unpack("!xBHHBx", data[at:at + 8])
+        content = bytes(data[at + 8:at + 8 + length])
+        if len(data) - at < 8 + length + padding:
+            return found, streams[STDOUT] + streams[STDERR] + content
+        if kind == END:
+            found.append(Reply(number, streams[STDOUT], streams[STDERR], *struct.unpack("!IB3x", content)))
+            streams = {STDOUT: b"", STDERR: b""}
+        elif kind in streams:
+            streams[kind] += content
+        at += 8 + length + padding
+    return found, streams[STDOUT] + streams[STDERR] + bytes(data[at:])
+
+
 class Closed(Exception):
     """The service closed the connection where bytes were expected."""
 

@@ -318,19 +318,6 @@ def strangers(target):
         yield f"{name} in place {place} of a request", assemble(parts[:place], {}) + stranger + assemble(parts[place:], {})
 
 
-def ended(data):
-    """The records of an answer, checked: each FCGI_END_REQUEST by number, and the body's beginning behind 200s."""
-    at, numbers = 0, []
-    while at < len(data):
-        version, kind, number, length, pad = struct.unpack("!BBHHBx", data[at:at + 8])
-        expect(1, version, "version of an answer's record")
-        expect(True, at + 8 + length + pad <= len(data), "an answer's last record is whole")
-        if kind == fcgi.END:
-            numbers.append((number, data[at + 12]))
-        at += 8 + length + pad
-    return numbers
-
-
 def misplaced(target):
     """Each of them, in each place: the request is answered, ended or its connection closed; nobody else is hurt."""
     with target.peer() as neighbour:
@@ -341,8 +328,9 @@ def misplaced(target):
                     peer.socket.shutdown(socket.SHUT_WR)
                 except OSError:
                     pass  # closed already
-                answer = everything(peer, what)
-                expect(True, len(ended(answer)) <= 3, f"{what}: at most an answer for each; they are {ended(answer)}")
+                whole, rest = fcgi.answers(everything(peer, what))
+                expect(b"", rest, f"{what}: what is left behind the last whole answer")
+                expect(True, len(whole) <= 3, f"{what}: at most an answer for each request; they are {whole}")
             neighbour.send(target.ask(what))
             target.expect_answer(neighbour, what, f"the neighbour of {what}")
 
