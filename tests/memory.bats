@@ -12,7 +12,7 @@ setup() {
     CONTROL="$BATS_TEST_TMPDIR/control"
     LIBRARY="$BUILD_DIR/tests/failing_malloc.so"
     # shellcheck disable=SC2034 # read by end_services
-    SERVICE_NOISE='"level":"error".*"message":"(answered 503|out of memory|no memory|cannot take in)'
+    SERVICE_NOISE='"level":"error".*"message":"(answered 503|cannot take in|closed a connection: (no|out of) memory)'
     memory control "$CONTROL"
 }
 

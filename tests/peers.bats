@@ -13,13 +13,16 @@ setup() {
 }
 
 teardown() {
-    [[ ! -v 'SERVICE_PID[transform]' ]] || drains_soon
+    drains_soon
     end_services
 }
 
 # drains_soon : nothing is under way any more, so a drain (20 s at most, DESIGN.md) needs no waiting
 drains_soon() {
-    kill -TERM "$(pid)" && await_service transform 10
+    local name
+    for name in "${!SERVICE_PID[@]}"; do
+        kill -TERM "${SERVICE_PID[$name]}" && await_service "$name" 10
+    done
 }
 
 pid() {
@@ -31,12 +34,12 @@ start() {
     start_service transform "$SOCKET" STATUS_SOCKET="$STATUS" "$@"
 }
 
-# start_tcp [VARIABLE=VALUE...] : requests on a TCP port instead; SOCKET becomes its address
+# start_tcp [VARIABLE=VALUE...] : requests on a TCP port, TCP
 start_tcp() {
     local port
     port=$(python3 "$ROOT/tests/lib/http.py" free-port)
-    SOCKET=127.0.0.1:$port
-    launch transform "$SOCKET" env STATUS_SOCKET="$STATUS" "$@" \
+    TCP=127.0.0.1:$port
+    launch tcp "$TCP" env STATUS_SOCKET="$STATUS.tcp" "$@" \
         spawn-fcgi -a 127.0.0.1 -p "$port" -b 4096 -n -- "$BUILD_DIR/cgi-transform"
 }
 
@@ -46,16 +49,25 @@ on_both() {
     on status "$@"
 }
 
-# on requests|status NAME [ARGUMENT...]
+# on requests|status|tcp NAME [ARGUMENT...]
 on() {
-    local address=$SOCKET
-    [[ $1 == requests ]] || address=$STATUS
+    local address
+    case $1 in
+    requests) address=$SOCKET ;;
+    status) address=$STATUS ;;
+    tcp) address=$TCP ;;
+    esac
     python3 "$ROOT/tests/lib/raw_peers.py" "$2" "$address" "$1" "${@:3}"
 }
 
 # crowd NAME [ARGUMENT...] : on both sockets at the same time
 crowd() {
     python3 "$ROOT/tests/lib/crowd.py" "$1" "$SOCKET" "$STATUS" "$(pid)" "${@:2}"
+}
+
+# crowd_on_tcp NAME [ARGUMENT...]
+crowd_on_tcp() {
+    python3 "$ROOT/tests/lib/crowd.py" "$1" "$TCP" "$STATUS.tcp" "${SERVICE_PID[tcp]}" "${@:2}"
 }
 
 # ---- valid FastCGI ----
@@ -100,9 +112,8 @@ crowd() {
 @test "inputs that once ended the process are answered where they are valid, and refused where not" {
     start
     on_both seeds
-    drains_soon
     start_tcp
-    on requests seeds
+    on tcp seeds
 }
 
 @test "a record in a place where it does not belong ends its request or its connection, and hurts no other" {
@@ -120,13 +131,16 @@ crowd() {
 @test "urgent data at any place of a request on a Unix socket: answered or closed in time" {
     start
     on_both urgent "$(pid)"
-    on_both urgent_alone "$(pid)"
 }
 
 @test "urgent data at any place of a request on TCP: the request and the next one are answered" {
     start_tcp
-    on requests urgent "$(pid)"
-    on requests urgent_alone "$(pid)"
+    on tcp urgent "${SERVICE_PID[tcp]}"
+}
+
+@test "peers that send urgent data and half a request are closed in time, and cost no processor time" {
+    start_tcp
+    on tcp urgent_alone "${SERVICE_PID[tcp]}"
 }
 
 # ---- silence, and too many ----
@@ -148,14 +162,14 @@ crowd() {
 
 # ---- all at once ----
 
-@test "bad peers of every kind at once on both sockets: good calls are answered, no thread is held, each one ends in time" {
+@test "bad peers of every kind at once, Unix, TCP and status: good calls are answered, no thread is held, each one ends in time" {
+    local crowd
     start THREADS=8
-    crowd all
-}
-
-@test "bad peers of every kind at once on TCP: the same" {
     start_tcp THREADS=8
+    crowd_on_tcp all 3>&- &
+    crowd=$!
     crowd all
+    wait "$crowd"
 }
 
 # ---- bytes ----
@@ -174,8 +188,8 @@ crowd() {
     crowd answers "$count"
 }
 
-@test "peers that leave with half of 1 MiB sent leave no memory behind" {
+@test "50 peers that leave with half of 1 MiB sent leave no memory behind" {
     [[ -z ${SANITIZE:-} ]] || skip "a sanitizer keeps memory by itself"
     start THREADS=2
-    crowd left 100
+    crowd left 50
 }

@@ -23,11 +23,14 @@ from fcgi import Closed, Peer, record
 from raw_peers import BOUND, Requests, Status, assemble, count_descriptors, get_values, lying_lengths
 from scenarios import NAMES, cpu_seconds, expect, wait_until
 
-EACH = 10             # peers of a kind on each socket
+EACH = 10             # peers of a kind on the request socket; one of each on the status socket, which takes fewer
+ON_STATUS = 32        # of these at once
 MIB = 1 << 20
+A_MIB = "y" * (MIB - len(fcgi.message("")))  # a message whose body has 1 MiB, which is all that it may have
 MEMORY = 128 * MIB    # what the shipped containers and units allow a service
 FEW = 8 * MIB         # what a process may keep of large requests
-PLENTY = 32 * MIB     # more than any socket's buffers hold: bytes that a peer never runs out of
+SENT_AT_ONCE = 1 << 18  # bytes: in a crowd it may be long before it is a peer's turn again
+EVER = 1 << 40        # times
 SANITIZED = bool(os.environ.get("SANITIZE"))
 POLLRDHUP = 0x2000
 
@@ -36,16 +39,19 @@ POLLRDHUP = 0x2000
 
 class Guest:
     """
-    A peer: the bytes that it sends, whether it reads, and how its visit must end: by a "close", by the "answer" to
+    A peer: the bytes that it sends (so many times), whether it reads, and how its visit must end: by a "close", by the "answer" to
     "x" as the last of its answers, by a close or a first answer ("either"), or not at all ("stay").
     """
 
-    def __init__(self, kind, target, data, ends="close", reads=True, step=1 << 16, pause=0.0, parting=None):
+    def __init__(self, kind, target, data, times=1, ends="close", reads=True, step=1 << 16, pause=0.0, parting=None):
         self.kind, self.target, self.ends, self.reads = kind, target, ends, reads
-        self.data, self.step, self.pause, self.parting = memoryview(data), step, pause, parting
-        self.peer, self.taken, self.next = target.peer(), bytearray(), 0.0
+        self.whole, self.times, self.data = memoryview(data), times - 1, memoryview(data)
+        self.step, self.pause, self.parting = step, pause, parting
+        self.peer, self.taken, self.next, self.closed = None, bytearray(), 0.0, False
+
+    def come(self):
+        self.peer = self.target.peer()
         self.peer.socket.setblocking(False)
-        self.closed = False
 
     def fileno(self):
         return self.peer.socket.fileno()
@@ -61,7 +67,9 @@ class Guest:
                 self.take()
             if events & (POLLRDHUP | select.POLLHUP | select.POLLERR) and not events & select.POLLIN:
                 self.closed = True
-            if events & select.POLLOUT and not self.closed:
+            budget = SENT_AT_ONCE
+            while events & select.POLLOUT and self.data and budget > 0 and now >= self.next and not self.closed:
+                budget -= min(self.step, len(self.data))
                 self.give(now)
         except BlockingIOError:
             pass
@@ -75,7 +83,9 @@ class Guest:
 
     def give(self, now):
         self.data = self.data[self.peer.socket.send(self.data[:self.step]):]
-        self.next = now + self.pause
+        self.next = now + self.pause if self.pause else 0.0
+        if not self.data and self.times > 0:
+            self.data, self.times = self.whole, self.times - 1
         if not self.data and self.parting:
             self.parting(self)
 
@@ -138,12 +148,11 @@ def slow_but_good(target):
 def too_much(target):
     many = fcgi.pairs((f"HTTP_X_{i}", "y") for i in range(10000))
     yield Guest("10,000 params", target, fcgi.begin() + fcgi.stream(fcgi.PARAMS, many))
-    yield Guest("params for ever", target, fcgi.begin() + record(fcgi.PARAMS, b"\x04\x04nameabcd" * 6000) * 500)
-    body = assemble(target.parts("x", CONTENT_LENGTH="1000000000")[:3], {}) + record(fcgi.STDIN, b"y" * 65528) * 500
-    yield Guest("a body for ever", target, body)
-    yield Guest("a body for ever, deaf", target, body, reads=False)
-    by_bytes = assemble(target.parts("x", CONTENT_LENGTH="1000000000")[:3], {}) + record(fcgi.STDIN, b"y") * (PLENTY // 16)
-    yield Guest("a body by single bytes for ever", target, by_bytes)
+    yield Guest("params for ever", target, fcgi.begin() + record(fcgi.PARAMS, b"\x04\x04nameabcd" * 6000) * 5)
+    begun = assemble(target.parts("x", CONTENT_LENGTH="1000000000")[:3], {})
+    for what, size in (("a body for ever", 65528), ("a body by single bytes for ever", 1)):
+        for reads in (True, False):
+            yield EndlessBody(what if reads else f"{what}, deaf", target, begun, record(fcgi.STDIN, b"y" * size), reads)
 
 
 def not_the_protocol(target):
@@ -164,8 +173,8 @@ def not_the_protocol(target):
 def management(target):
     flood = get_values(NAMES) * 2000
     yield Guest("2,000 questions", target, flood + target.ask("x"), ends="answer")
-    yield Guest("questions for ever, deaf", target, get_values(NAMES) * (PLENTY // 64), reads=False)
-    yield Guest("unknown types for ever, deaf", target, record(77, b"", 0) * (PLENTY // 8), reads=False)
+    yield Guest("questions for ever, deaf", target, get_values(NAMES) * 1000, times=EVER, reads=False)
+    yield Guest("unknown types for ever, deaf", target, record(77, b"", 0) * 1000, times=EVER, reads=False)
     yield Guest("unknown types", target, record(77, b"y" * 100, 0) * 100 + target.ask("x"), ends="answer")
     yield from (Guest(f"lengths {content[:8].hex()}", target, record(fcgi.GET_VALUES, content, 0))
                 for content in list(lying_lengths())[::60])
@@ -173,8 +182,8 @@ def management(target):
 
 def deaf(target):
     """Peers that take nothing: the answers fill the socket, and are given up."""
-    yield Guest("requests for ever, deaf", target, target.ask("x") * (PLENTY // 256), reads=False)
-    yield Guest("large requests, deaf", target, target.ask("y" * 500000) * 8, reads=False)
+    yield Guest("requests for ever, deaf", target, target.ask("x") * 100, times=EVER, reads=False)
+    yield Guest("large requests, deaf", target, target.ask("y" * 500000), times=EVER, reads=False)
 
 
 def gone(target):
@@ -182,6 +191,14 @@ def gone(target):
     for what, part in (("a begin", whole[:16]), ("half", whole[:60]), ("a request", whole), ("many", whole * 100)):
         yield Guest(f"gone behind {what}", target, part, parting=leave)
         yield Guest(f"gone with a reset behind {what}", target, part, parting=reset)
+
+
+class EndlessBody(Guest):
+    """The beginning of a request, then one record again and again."""
+
+    def __init__(self, kind, target, begun, again, reads):
+        super().__init__(kind, target, again * (65536 // len(again)), times=EVER, reads=reads)
+        self.data = memoryview(begun)
 
 
 class Urgent(Guest):
@@ -257,21 +274,34 @@ class House:
 
 
 def visit(guests, house, is_done=Guest.is_done):
-    """Let them all do what they do, until each has come to its end."""
-    deadline, waiting = time.monotonic() + 2 * BOUND, {guest.fileno(): guest for guest in guests if guest.ends != "stay"}
-    while waiting:
+    """Let them all do what they do, until each has come to its end. Who is to stay comes, and is left alone."""
+    deadline, outside, inside = time.monotonic() + 2 * BOUND, list(guests), {}
+    while outside or inside:
+        outside = let_in(outside, inside)
         now, poll = time.monotonic(), select.poll()
         expect(True, now < deadline, f"answered or closed within {2 * BOUND} s: "
-               + ", ".join(sorted({str(guest) for guest in waiting.values()})))
-        for fd, guest in waiting.items():
+               + ", ".join(sorted({str(guest) for guest in inside.values()})))
+        for fd, guest in inside.items():
             poll.register(fd, guest.events(now))
         for fd, events in poll.poll(20):
-            guest = waiting[fd]
-            guest.serve(events, now)
-            if is_done(guest):
-                del waiting[fd]
-                guest.check()
+            inside[fd].serve(events, now)
+            if is_done(inside[fd]):
+                inside.pop(fd).check()
         house.meanwhile()
+
+
+def let_in(outside, inside):
+    """All of them on the request socket; on the status socket so many that a good one finds room. Returns the rest."""
+    rest, on_status = [], sum(isinstance(guest.target, Status) for guest in inside.values())
+    for guest in outside:
+        if isinstance(guest.target, Status) and on_status >= ON_STATUS:
+            rest.append(guest)
+            continue
+        guest.come()
+        if guest.ends != "stay":
+            inside[guest.fileno()] = guest
+            on_status += isinstance(guest.target, Status)
+    return rest
 
 
 def more_descriptors():
@@ -285,8 +315,8 @@ def all_kinds(house, *names):
     """Those of the functions named, or of all: to find who it is that a service does not bear."""
     kinds = [kind for kind in KINDS if not names or kind.__name__ in names]
     had = count_descriptors(house.pid)
-    guests = [guest for target in (house.requests, house.status) for kind in kinds for _ in range(EACH)
-              for guest in kind(target)]
+    guests = [guest for target, count in ((house.requests, EACH), (house.status, 1)) for kind in kinds
+              for _ in range(count) for guest in kind(target)]
     visit(guests, house)
     expect_bounded(house.pid)
     stayed = [guest for guest in guests if guest.ends == "stay"]
@@ -300,7 +330,7 @@ def all_kinds(house, *names):
 
 
 def half_of_a_mib(house, count):
-    half = house.requests.ask("y" * (MIB - len(fcgi.message(""))))[:MIB // 2]
+    half = house.requests.ask(A_MIB)[:MIB // 2]
     return [Guest("half of 1 MiB", house.requests, half, ends="either") for _ in range(int(count))]
 
 
@@ -322,14 +352,14 @@ def halves(house, count):
     expect_bounded(house.pid)
     expect_shrunk(house, before)
     with house.requests.peer() as peer:
-        peer.send(house.requests.ask("x" * (MIB - len(fcgi.message("")))))
-        house.requests.expect_answer(peer, "x" * (MIB - len(fcgi.message(""))), "a good call of 1 MiB afterwards")
+        peer.send(house.requests.ask(A_MIB))
+        house.requests.expect_answer(peer, A_MIB, "a good call of 1 MiB afterwards")
     house.expect_quiet()
 
 
 def answers(house, count):
     """Large requests whose answers nobody takes: they are bounded like requests, and given up."""
-    before, whole = memory_of(house.pid, "VmRSS"), house.requests.ask("y" * (MIB - len(fcgi.message(""))))
+    before, whole = memory_of(house.pid, "VmRSS"), house.requests.ask(A_MIB, keep=False)
     visit([Guest("1 MiB, deaf", house.requests, whole, reads=False) for _ in range(int(count))], house)
     expect_bounded(house.pid)
     expect_shrunk(house, before)
@@ -340,7 +370,7 @@ def left(house, count):
     """So many halves are held, and then their peers leave."""
     before, guests = memory_of(house.pid, "VmRSS"), half_of_a_mib(house, count)
     held = before + int(count) * MIB // 4
-    visit(guests, house, is_done=lambda guest: len(guest.data) == 0)
+    visit(guests, house, is_done=lambda guest: guest.closed or not guest.data)
     wait_until(BOUND, lambda: memory_of(house.pid, "VmRSS") > held, f"more than {held} bytes of memory, all halves read")
     for guest in guests:
         guest.peer.close()
