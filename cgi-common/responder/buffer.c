@@ -81,14 +81,14 @@ buffer_printf(struct buffer *buffer, const char *format, ...)
 }
 
 void
-buffer_drop(struct buffer *buffer, size_t count)
+buffer_trim(struct buffer *buffer)
 {
-    if (count >= buffer->len) {
-        buffer->len = 0;
+    char *data;
+
+    if (buffer->len == 0 || buffer->len == buffer->cap || (data = realloc(buffer->data, buffer->len)) == NULL)
         return;
-    }
-    buffer->len -= count;
-    memmove(buffer->data, buffer->data + count, buffer->len);
+    buffer->data = data;
+    buffer->cap = buffer->len;
 }
 
 void

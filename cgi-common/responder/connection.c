@@ -240,14 +240,21 @@ connection_have_answered(struct connection *connection)
     }
 }
 
-/* The socket has not taken all: what is left waits. */
+/*
+ * The socket has not taken all: the rest waits, in the buffer that it is in, since a part of an answer is out
+ * already and no memory may be wanted any more.
+ */
 static enum step
-connection_keep_answer(struct connection *connection, const char *data, size_t len)
+connection_keep_answer(struct connection *connection, struct buffer *answer, size_t sent)
 {
-    buffer_append(&connection->out, data, len);
-    if (connection->out.failed || !connection_charge(connection, connection_holds(connection))) {
+    connection->out = *answer;
+    connection->sent = sent;
+    *answer = (struct buffer){0};
+    buffer_trim(&connection->out);
+    if (!connection_charge(connection, connection_holds(connection))) {
         log_line(LEVEL_ERROR, NULL,
-                 "closed a connection: no memory for %zu bytes of an answer that its peer is slow to take", len);
+                 "closed a connection: no room for %zu bytes of an answer that its peer does not take",
+                 connection->out.len - sent);
         return STEP_OVER;
     }
     connection_set_deadline(connection, CONNECTION_ANSWER_MS);
@@ -257,7 +264,7 @@ connection_keep_answer(struct connection *connection, const char *data, size_t l
 
 /* Send an answer, and go on as `doing` says: CONNECTION_ANSWERING, _CLOSING or _ENDING. */
 static enum step
-connection_answer(struct connection *connection, const struct buffer *answer, enum connection_doing doing)
+connection_answer(struct connection *connection, struct buffer *answer, enum connection_doing doing)
 {
     ssize_t sent = connection_send(connection->fd, answer->data, answer->len);
 
@@ -266,21 +273,22 @@ connection_answer(struct connection *connection, const struct buffer *answer, en
         return STEP_OVER;
     if ((size_t)sent == answer->len)
         return connection_have_answered(connection);
-    return connection_keep_answer(connection, answer->data + sent, answer->len - (size_t)sent);
+    return connection_keep_answer(connection, answer, (size_t)sent);
 }
 
 /* Go on with an answer that waits. */
 static enum step
 connection_flush(struct connection *connection)
 {
-    ssize_t sent = connection_send(connection->fd, connection->out.data, connection->out.len);
+    ssize_t sent = connection_send(connection->fd, connection->out.data + connection->sent,
+                                   connection->out.len - connection->sent);
 
     if (sent < 0)
         return STEP_OVER;
-    buffer_drop(&connection->out, (size_t)sent);
+    connection->sent += (size_t)sent;
     if (sent > 0)
         connection_set_deadline(connection, CONNECTION_ANSWER_MS);
-    if (connection->out.len > 0)
+    if (connection->sent < connection->out.len)
         return STEP_REST;
     connection_release_buffer(connection, &connection->out);
     connection_watch(connection, 0);

@@ -42,7 +42,8 @@ struct connection {
     enum connection_doing doing;
     struct record_request request; /* what has come of it */
     struct buffer unread;          /* received, behind that; not read yet */
-    struct buffer out;             /* what the peer has not taken yet */
+    struct buffer out;             /* an answer that the peer has not taken whole */
+    size_t sent;                   /* bytes of it that it has taken */
     size_t charged;                /* bytes, of the table's room */
     size_t timed;                  /* bytes of the request for which the peer was given time; 0: none has begun */
 };

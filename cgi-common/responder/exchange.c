@@ -156,15 +156,18 @@ exchange_write_request(struct exchange *exchange, const struct record_request *r
 /* ---- what it writes ---- */
 
 /*
- * Make room for all that libfcgi will write, so that no part of an answer can be lost. Returns whether there was
- * memory; if not, what `out` has is as it was.
+ * Make room for all that libfcgi will write for `len` bytes of a response, so that no part of it can be lost.
+ * Returns whether there is; if not, what `out` has is as it was.
  */
 static bool
-exchange_reserve(struct buffer *out, size_t len)
+exchange_reserve(const struct exchange *exchange, struct buffer *out, size_t len)
 {
     size_t records = len / EXCHANGE_MAX_CONTENT + 1;
+    size_t most = len + records * (sizeof(FCGI_Header) + 7) + EXCHANGE_LEAST;
 
-    if (buffer_reserve(out, len + records * (sizeof(FCGI_Header) + 7) + EXCHANGE_LEAST) == 0)
+    if (exchange->has_room != NULL && !exchange->has_room(exchange->owner, most))
+        return false;
+    if (buffer_reserve(out, most) == 0)
         return true;
     out->failed = false; /* nothing was appended */
     return false;
@@ -174,9 +177,7 @@ exchange_reserve(struct buffer *out, size_t len)
 static void
 exchange_write(const struct exchange *exchange, FCGX_Stream *stream, struct answer *answer, struct buffer *out)
 {
-    size_t len = answer->pieces[0].len + answer->pieces[1].len;
-
-    if ((exchange->has_room != NULL && !exchange->has_room(exchange->owner, len)) || !exchange_reserve(out, len))
+    if (!exchange_reserve(exchange, out, answer->pieces[0].len + answer->pieces[1].len))
         answer_no_memory(answer);
     for (size_t i = 0; i < sizeof answer->pieces / sizeof answer->pieces[0]; i++)
         FCGX_PutStr(answer->pieces[i].data, (int)answer->pieces[i].len, stream);

@@ -17,7 +17,7 @@ struct exchange {
     struct arena arena;
     struct buffer input; /* the request as libfcgi is given it */
     struct buffer pairs; /* its params, before they are put into records */
-    /* Asked before an answer of `len` bytes is written whether there is room for it. NULL: there always is. */
+    /* Asked before an answer that takes `len` bytes is written whether there is room for it. NULL: always. */
     bool (*has_room)(void *owner, size_t len);
     void *owner; /* what has_room() is given */
 };

@@ -80,7 +80,7 @@ request_take_body(struct request *request, const char *content_length, size_t ma
         return reply_problem(reply, 400, "CONTENT_LENGTH must be a whole number of bytes");
     if (length > max_body || body->len > max_body)
         return reply_problem(reply, 413, "the body may have at most %zu bytes", max_body);
-    if (body->failed || request->joined.failed)
+    if (request->joined.failed)
         return reply_problem(reply, 503, "out of memory for this request; try again");
     if (length > body->len)
         return reply_problem(reply, 400, "the body ended after %zu of %zu bytes", body->len, length);
@@ -100,6 +100,8 @@ request_load(struct request *request, char *const *params, size_t max_body, cons
     request->rest = "";
     request->id = request_id(variables.request_id);
     request->trace = variables.trace;
+    if (body->failed) /* and perhaps not all of the params are there */
+        return reply_problem(reply, 503, "out of memory for this request; try again");
     if (request->method[0] == '\0')
         return reply_problem(reply, 400, "REQUEST_METHOD is missing (RFC 3875, section 4.1.12)");
     request_join_path(request, &variables);

@@ -81,40 +81,47 @@ status_by_status(const struct counters_sum *sum)
         if (sum->by_status[i] == 0)
             continue;
         (void)snprintf(name, sizeof name, "%d", i + COUNTERS_FIRST_STATUS);
-        json_object_set_new(object, name, json_integer((json_int_t)sum->by_status[i]));
+        if (json_object_set_new(object, name, json_integer((json_int_t)sum->by_status[i])) != 0) {
+            json_decref(object);
+            return NULL;
+        }
     }
     return object;
 }
 
-static char *
-status_json(void)
+/* Returns NULL when memory is short. */
+static json_t *
+status_object(void)
 {
     struct counters_sum sum;
-    json_t *object;
-    char *text;
 
     counters_add_up(&sum);
-    object =
-        json_pack("{s:s, s:i, s:I, s:i, s:i, s:f, s:i, s:I, s:I, s:o, s:I}", "service", status.name, "pid",
-                  (int)getpid(), "uptime", (json_int_t)(status_now() - status.started), "threads", status.threads,
-                  "busy", sum.busy, "longest", sum.longest_s, "connections", atomic_load(&status.watched->count),
-                  "requests", (json_int_t)sum.requests, "errors", (json_int_t)sum.errors, "statuses",
-                  status_by_status(&sum), "memory", (json_int_t)status_memory());
-    text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    json_decref(object);
-    return text;
+    return json_pack("{s:s, s:i, s:I, s:i, s:i, s:f, s:i, s:I, s:I, s:o, s:I}", "service", status.name, "pid",
+                     (int)getpid(), "uptime", (json_int_t)(status_now() - status.started), "threads",
+                     status.threads, "busy", sum.busy, "longest", sum.longest_s, "connections",
+                     atomic_load(&status.watched->count), "requests", (json_int_t)sum.requests, "errors",
+                     (json_int_t)sum.errors, "statuses", status_by_status(&sum), "memory",
+                     (json_int_t)status_memory());
+}
+
+/* For jansson, which overlooks it when a buffer of its own cannot grow; ours remembers. */
+static int
+status_append(const char *bytes, size_t len, void *buffer)
+{
+    buffer_append(buffer, bytes, len);
+    return 0;
 }
 
 static int
 answer_status(const struct request *request, struct reply *reply)
 {
-    char *text = status_json();
+    json_t *object = status_object();
+    int failed = json_dump_callback(object, status_append, &reply->body, JSON_COMPACT | JSON_REAL_PRECISION(6));
 
     (void)request;
-    if (text == NULL)
+    json_decref(object);
+    if (failed != 0)
         return reply_problem(reply, 503, "out of memory for this reply; try again");
-    buffer_append_text(&reply->body, text);
-    free(text);
     reply->content_type = "application/json";
     return 200;
 }

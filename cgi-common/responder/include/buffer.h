@@ -32,8 +32,8 @@ void buffer_append_text(struct buffer *buffer, const char *text);
 /* Append formatted text, without its terminator. */
 void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Drop the first `count` bytes (at most `len`). */
-void buffer_drop(struct buffer *buffer, size_t count);
+/* Give back the memory that is not in use, where that is possible. */
+void buffer_trim(struct buffer *buffer);
 
 /* Free the memory; the buffer is empty again, has not failed, and can be used again. */
 void buffer_release(struct buffer *buffer);
