@@ -19,9 +19,10 @@
 /* How long a peer may take, in milliseconds. nginx keeps an idle connection for 60 s, so it closes first. */
 enum {
     CONNECTION_IDLE_MS = 75 * 1000,
-    CONNECTION_REQUEST_MS = 5 * 1000, /* from a request's first byte to its last, or for 64 KiB of it */
-    CONNECTION_ROOM_MS = 3 * 1000,    /* how long it waits for room; nginx gives a call 5 s in all */
-    CONNECTION_ANSWER_MS = 10 * 1000, /* to take as much of an answer as the socket's buffer holds */
+    CONNECTION_REQUEST_MS = 5 * 1000,    /* from a request's first byte to its last, or for 64 KiB of it */
+    CONNECTION_ROOM_MS = 3 * 1000,       /* to wait for room while no large request is answered, */
+    CONNECTION_ROOM_MOST_MS = 20 * 1000, /* and in all */
+    CONNECTION_ANSWER_MS = 10 * 1000,    /* to take as much of an answer as the socket's buffer holds */
 };
 
 enum {
@@ -358,6 +359,8 @@ connection_serve_request(struct connection *connection, bool is_last_read, struc
 {
     bool keep = connection_exchange(connection, EXCHANGE_SERVE, worker);
 
+    if (connection->charged > ROOM_SMALL)
+        atomic_store(&connection->table->room.served_at, connection_now());
     return connection_send_exchange(connection,
                                     keep           ? CONNECTION_ANSWERING
                                     : is_last_read ? CONNECTION_CLOSING
@@ -388,10 +391,26 @@ static enum step
 connection_begin_waiting(struct connection *connection)
 {
     connection->doing = CONNECTION_WAITING;
+    connection->waits_until = connection_now() + CONNECTION_ROOM_MOST_MS;
     connection_set_deadline(connection, CONNECTION_ROOM_MS);
     atomic_store(&connection->waits_for_room, true);
     atomic_fetch_add(&connection->table->room.waiting, 1);
     return STEP_ON;
+}
+
+/* Whether its wait is over. It goes on while large requests are answered: its turn comes nearer. */
+static bool
+connection_has_waited(struct connection *connection)
+{
+    int64_t now = connection_now();
+
+    if (!connection_has_expired(connection))
+        return false;
+    if (now - atomic_load(&connection->table->room.served_at) >= CONNECTION_ROOM_MS ||
+        now >= connection->waits_until)
+        return true;
+    connection_set_deadline(connection, CONNECTION_ROOM_MS);
+    return false;
 }
 
 static enum step
@@ -403,7 +422,7 @@ connection_wait(struct connection *connection, struct worker *worker)
         connection_set_deadline(connection, CONNECTION_REQUEST_MS);
         return STEP_ON;
     }
-    if (connection->request.body.failed || connection_has_expired(connection))
+    if (connection->request.body.failed || connection_has_waited(connection))
         return connection_refuse(connection, EXCHANGE_UNAVAILABLE, worker);
     return STEP_REST;
 }

@@ -45,6 +45,7 @@ struct connection {
     struct buffer out;             /* an answer that the peer has not taken whole */
     size_t sent;                   /* bytes of it that it has taken */
     size_t charged;                /* bytes, of the table's room */
+    int64_t waits_until;           /* when it has waited for room long enough, ms */
     size_t timed;                  /* bytes of the request for which the peer was given time; 0: none has begun */
 };
 

@@ -12,14 +12,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { ROOM_SMALL = 64 * 1024 }; /* bytes; what counts as small */
 
 struct room {
-    size_t limit;         /* bytes; a quarter more for small ones */
-    _Atomic size_t taken; /* bytes */
-    _Atomic int waiting;  /* connections that wait for room */
-    int freed;            /* eventfd: told when there is more room and somebody waits; -1: nobody is told */
+    size_t limit;              /* bytes; a quarter more for small ones */
+    _Atomic size_t taken;      /* bytes */
+    _Atomic int waiting;       /* connections that wait for room */
+    _Atomic int64_t served_at; /* when a large request was last answered, ms: those that wait come nearer */
+    int freed;                 /* eventfd: told when there is more room and somebody waits; -1: nobody is told */
 };
 
 /*
