@@ -196,8 +196,9 @@ expect_no_room() {
     crowd answers "$count"
 }
 
-@test "50 peers that leave with half of 1 MiB sent leave no memory behind" {
+@test "peers that leave with half of a request sent leave no memory behind: 50 large ones, then 1,000 small ones" {
     [[ -z ${SANITIZE:-} ]] || skip "a sanitizer keeps memory by itself"
     start THREADS=2
-    crowd left 50
+    crowd left 50 524288
+    crowd left 1000 30000
 }

@@ -1,8 +1,8 @@
 """Many bad peers at once, on a service's request socket and its status socket, and a good one among them.
 
-    crowd.py all REQUESTS STATUS PID [NAME...]       every kind of peer there is below, several of each
+    crowd.py all REQUESTS STATUS PID [NAME...]   every kind of peer there is below, several of each
     crowd.py halves REQUESTS STATUS PID COUNT    so many peers with half of 1 MiB each
-    crowd.py left REQUESTS STATUS PID COUNT      the same, and then they leave
+    crowd.py left REQUESTS STATUS PID COUNT SIZE    so many with half of a request, this half SIZE bytes; then they leave
     crowd.py answers REQUESTS STATUS PID COUNT   so many peers that take nothing of an answer of 1 MiB
 
 REQUESTS is the address of cgi-transform, STATUS its status socket's path. While they are there, good calls are
@@ -23,7 +23,9 @@ from fcgi import Closed, Peer, record
 from raw_peers import BOUND, Requests, Status, assemble, count_descriptors, get_values, lying_lengths
 from scenarios import NAMES, cpu_seconds, expect, wait_until
 
-EACH = 10             # peers of a kind on the request socket; one of each on the status socket, which takes fewer
+SANITIZED = bool(os.environ.get("SANITIZE"))
+EACH = 4 if SANITIZED else 10  # peers of a kind on the request socket; on the status socket, which takes fewer, 1
+VISIT = 4 * BOUND if SANITIZED else 2 * BOUND  # seconds in which all of them come to their end
 ON_STATUS = 32        # of these at once
 MIB = 1 << 20
 A_MIB = "y" * (MIB - len(fcgi.message("")))  # a message whose body has 1 MiB, which is all that it may have
@@ -31,7 +33,6 @@ MEMORY = 128 * MIB    # what the shipped containers and units allow a service
 FEW = 8 * MIB         # what a process may keep of large requests
 SENT_AT_ONCE = 1 << 18  # bytes: in a crowd it may be long before it is a peer's turn again
 EVER = 1 << 40        # times
-SANITIZED = bool(os.environ.get("SANITIZE"))
 POLLRDHUP = 0x2000
 
 
@@ -39,8 +40,8 @@ POLLRDHUP = 0x2000
 
 class Guest:
     """
-    A peer: the bytes that it sends (so many times), whether it reads, and how its visit must end: by a "close", by the "answer" to
-    "x" as the last of its answers, by a close or a first answer ("either"), or not at all ("stay").
+    A peer: the bytes that it sends (so many times), whether it reads, and how its visit must end: by a "close", by
+    the "answer" to "x" as the last of its answers, by a close or a first answer ("either"), or not at all ("stay").
     """
 
     def __init__(self, kind, target, data, times=1, ends="close", reads=True, step=1 << 16, pause=0.0, parting=None):
@@ -275,11 +276,11 @@ class House:
 
 def visit(guests, house, is_done=Guest.is_done):
     """Let them all do what they do, until each has come to its end. Who is to stay comes, and is left alone."""
-    deadline, outside, inside = time.monotonic() + 2 * BOUND, list(guests), {}
+    deadline, outside, inside = time.monotonic() + VISIT, list(guests), {}
     while outside or inside:
         outside = let_in(outside, inside)
         now, poll = time.monotonic(), select.poll()
-        expect(True, now < deadline, f"answered or closed within {2 * BOUND} s: "
+        expect(True, now < deadline, f"answered or closed within {VISIT} s: "
                + ", ".join(sorted({str(guest) for guest in inside.values()})))
         for fd, guest in inside.items():
             poll.register(fd, guest.events(now))
@@ -329,9 +330,9 @@ def all_kinds(house, *names):
     wait_until(BOUND, lambda: count_descriptors(house.pid) <= had, f"no more than the {had} descriptors from before")
 
 
-def half_of_a_mib(house, count):
-    half = house.requests.ask(A_MIB)[:MIB // 2]
-    return [Guest("half of 1 MiB", house.requests, half, ends="either") for _ in range(int(count))]
+def parts_of(house, count, message, size):
+    part = house.requests.ask(message)[:size]
+    return [Guest(f"{size} bytes of a request", house.requests, part, ends="either") for _ in range(int(count))]
 
 
 def expect_shrunk(house, before):
@@ -345,7 +346,7 @@ def expect_shrunk(house, before):
 
 def halves(house, count):
     """More halves than the process may hold: some get a 503, and it grows no further than it may."""
-    before, guests = memory_of(house.pid, "VmRSS"), half_of_a_mib(house, count)
+    before, guests = memory_of(house.pid, "VmRSS"), parts_of(house, count, A_MIB, MIB // 2)
     visit(guests, house)
     replies = [reply for guest in guests if (reply := guest.answer())]
     expect({(503, True)}, {(reply.status, "retry-after" in reply.head) for reply in replies}, "answers to halves")
@@ -366,12 +367,13 @@ def answers(house, count):
     house.expect_quiet()
 
 
-def left(house, count):
-    """So many halves are held, and then their peers leave."""
-    before, guests = memory_of(house.pid, "VmRSS"), half_of_a_mib(house, count)
-    held = before + int(count) * MIB // 4
+def left(house, count, size):
+    """So many parts of this size of a request twice as large are held, and then their peers leave."""
+    count, size = int(count), int(size)
+    before, guests = memory_of(house.pid, "VmRSS"), parts_of(house, count, "y" * (2 * size - 20), size)
+    held = before + count * size // 2
     visit(guests, house, is_done=lambda guest: guest.closed or not guest.data)
-    wait_until(BOUND, lambda: memory_of(house.pid, "VmRSS") > held, f"more than {held} bytes of memory, all halves read")
+    wait_until(BOUND, lambda: memory_of(house.pid, "VmRSS") > held, f"more than {held} bytes of memory, all parts read")
     for guest in guests:
         guest.peer.close()
     expect_shrunk(house, before)
