@@ -150,6 +150,11 @@ crowd_on_tcp() {
     on status silent_while_polled
 }
 
+@test "idle peers of the status socket, as many as it takes, shut out nobody for long" {
+    start
+    on status idle_and_full
+}
+
 @test "out of descriptors by peers of the status socket: one line says so, no spinning, served when some leave" {
     start prlimit --nofile=40:40
     on status no_descriptors "$(pid)" "$LOG"

@@ -485,6 +485,18 @@ def silent_while_polled(target):
             target.expect_answer(poller, "poll", "a poll meanwhile")
 
 
+def idle_and_full(target):
+    """As many idle peers as the status socket takes, and more: another one is served all the same, in time."""
+    idle = [target.peer() for _ in range(64)]
+    for peer in idle:
+        peer.send(target.ask("once"))
+        target.expect_answer(peer, "once", "a peer that stays")
+    with target.peer() as poller:
+        poller.socket.settimeout(BOUND)
+        poller.send(target.ask("poll"))
+        target.expect_answer(poller, "poll", f"a poll beside {len(idle)} idle peers")
+
+
 HELD = []  # peers that a scenario leaves connected
 
 
