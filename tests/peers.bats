@@ -150,7 +150,7 @@ crowd_on_tcp() {
     on status silent_while_polled
 }
 
-@test "idle peers of the status socket, as many as it takes, shut out nobody for long" {
+@test "idle peers of the status socket, more than it takes, shut out nobody" {
     start
     on status idle_and_full
 }

@@ -31,14 +31,16 @@ acceptor_watch_listener(struct acceptor *acceptor, bool watch)
     acceptor->listen_at = connection_now() + ACCEPTOR_BACK_OFF_MS;
 }
 
-/* Something is short: leave the listener alone for a moment; its backlog keeps the new ones. Said once until it
- * works. */
+/*
+ * Something is short: leave the listener alone for a moment; its backlog keeps the new ones. Said once until it
+ * works.
+ */
 static void
-acceptor_back_off(struct acceptor *acceptor, const char *why)
+acceptor_back_off(struct acceptor *acceptor, const char *why, const char *advice)
 {
     if (!acceptor->told)
-        log_line(LEVEL_WARNING, NULL, "cannot accept %s: %s; %d are open, new ones wait; raise `ulimit -n`",
-                 acceptor->what, why, atomic_load(&acceptor->table->count));
+        log_line(LEVEL_WARNING, NULL, "cannot accept %s: %s; %d are open, new ones wait; %s", acceptor->what, why,
+                 atomic_load(&acceptor->table->count), advice);
     acceptor->told = true;
     acceptor_watch_listener(acceptor, false);
 }
@@ -79,8 +81,8 @@ acceptor_accept(struct acceptor *acceptor)
     for (;;) {
         int fd;
 
-        if (atomic_load(&acceptor->table->count) >= acceptor->most) {
-            acceptor_back_off(acceptor, "as many as may be at once");
+        if (atomic_load(&acceptor->table->count) >= acceptor->most && !table_close_idle(acceptor->table)) {
+            acceptor_back_off(acceptor, "as many as may be at once", "ask on fewer at a time");
             return;
         }
         fd = accept4(acceptor->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -90,7 +92,7 @@ acceptor_accept(struct acceptor *acceptor)
             acceptor->told = false;
             return;
         } else if (!fault_is_the_peers(errno)) {
-            acceptor_back_off(acceptor, strerror(errno));
+            acceptor_back_off(acceptor, strerror(errno), "raise `ulimit -n`");
             return;
         }
     }

@@ -106,8 +106,8 @@ connection_charge(struct connection *connection, size_t bytes)
 static void
 connection_release_buffer(struct connection *connection, struct buffer *buffer)
 {
-    if (buffer->cap > CONNECTION_KEPT_BUFFER)
-        atomic_store_explicit(&connection->table->released, true, memory_order_relaxed);
+    if (buffer->cap > 0)
+        atomic_fetch_add_explicit(&connection->table->released, buffer->cap, memory_order_relaxed);
     buffer_release(buffer);
 }
 
@@ -183,9 +183,10 @@ connection_close(struct connection *connection)
     int fd = connection->fd;
 
     connection_stop_waiting(connection);
+    connection_release_buffer(connection, &connection->request.params);
     connection_release_buffer(connection, &connection->request.body);
     record_release(&connection->request);
-    buffer_release(&connection->unread);
+    connection_release_buffer(connection, &connection->unread);
     connection_release_buffer(connection, &connection->out);
     room_discharge(&table->room, &connection->charged);
     claim_end(&connection->claim);

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { TABLE_TRIM = 1024 * 1024 }; /* bytes given back for which memory is trimmed */
+
 /* Milliseconds. */
 enum {
     TABLE_LATE_MS = 1000,  /* what no worker has looked at for so long is our delay and not the peer's, */
@@ -153,18 +155,52 @@ is_over(struct connection *connection)
 }
 
 /*
- * Give the system the memory that large bodies took, once none has gone for a sweep: a page given back and taken
- * again costs more than all that is done with its bytes. malloc_trim also finds what lies between small holes.
+ * Give the system the memory that bodies took, once none has gone for a sweep: a page given back and taken again
+ * costs more than all that is done with its bytes. malloc_trim also finds what lies between small holes.
  */
 static void
 table_trim(struct table *table)
 {
-    if (atomic_exchange_explicit(&table->released, false, memory_order_relaxed)) {
-        table->to_trim = true;
-    } else if (table->to_trim) {
+    size_t released = atomic_load_explicit(&table->released, memory_order_relaxed);
+
+    if (released == table->swept && released - table->trimmed >= TABLE_TRIM) {
         malloc_trim(0);
-        table->to_trim = false;
+        table->trimmed = released;
     }
+    table->swept = released;
+}
+
+/* Whether it is idle, and has been for longer than `longest`, if there is one. */
+static bool
+is_longer_idle(struct connection *connection, struct connection *longest)
+{
+    return is_idle(connection) &&
+           (longest == NULL || atomic_load_explicit(&connection->deadline, memory_order_relaxed) <
+                                   atomic_load_explicit(&longest->deadline, memory_order_relaxed));
+}
+
+/* Holds the one that it has found so far, so that no worker takes it meanwhile. */
+bool
+table_close_idle(struct table *table)
+{
+    struct connection *longest = NULL;
+
+    for (int fd = 0; fd <= table->highest; fd++) {
+        struct connection *connection = &table->rows[fd];
+
+        if (claim_is_free(&connection->claim) || !claim_hold(&connection->claim))
+            continue;
+        if (!is_longer_idle(connection, longest)) {
+            claim_let_go(&connection->claim);
+            continue;
+        }
+        if (longest != NULL)
+            claim_let_go(&longest->claim);
+        longest = connection;
+    }
+    if (longest != NULL)
+        connection_close(longest);
+    return longest != NULL;
 }
 
 void

@@ -19,11 +19,11 @@ struct table {
     int epoll;   /* what those who serve wait on */
     int emptied; /* eventfd: told when the last connection closes while draining */
     _Atomic bool draining;
-    _Atomic int count;     /* open connections */
-    _Atomic bool released; /* a large buffer was given back since the last sweep */
-    bool to_trim;          /* since the last trim; for the sweeper */
-    int limit;             /* rows; also the first descriptor that has none */
-    int highest;           /* the highest descriptor so far; for the sweeper */
+    _Atomic int count;       /* open connections */
+    _Atomic size_t released; /* bytes of buffers given back to malloc so far */
+    size_t swept, trimmed;   /* of these, at the last sweep and at the last trim; for the sweeper */
+    int limit;               /* rows; also the first descriptor that has none */
+    int highest;             /* the highest descriptor so far; for the sweeper */
     struct connection *rows;
 };
 
@@ -48,6 +48,9 @@ struct connection *table_connection(struct table *table, int fd);
  * each that is idle; give back memory. For the sweeper, about once a second.
  */
 void table_sweep(struct table *table);
+
+/* Close the connection that has been idle for the longest time. Returns whether there was one. For the sweeper. */
+__attribute__((warn_unused_result)) bool table_close_idle(struct table *table);
 
 /* There is more room: have a worker come for each connection that waits for some. For the sweeper. */
 void table_wake_waiting(struct table *table);

@@ -457,6 +457,8 @@ def warnings(log):
 def no_descriptors(target, pid, log):
     """More peers than the process may have descriptors: said once, no spinning, served when some have left."""
     peers = [target.peer() for _ in range(60)]
+    for peer in peers:
+        peer.send(target.ask("x")[:4])  # idle ones might be closed to make room
     wait_until(BOUND, lambda: warnings(log), "a line about it in the log")
     waiting, begun, had = target.peer(), cpu_seconds(pid), len(warnings(log))
     waiting.send(target.ask("patience"))
@@ -486,11 +488,12 @@ def silent_while_polled(target):
 
 
 def idle_and_full(target):
-    """As many idle peers as the status socket takes, and more: another one is served all the same, in time."""
-    idle = [target.peer() for _ in range(64)]
-    for peer in idle:
-        peer.send(target.ask("once"))
-        target.expect_answer(peer, "once", "a peer that stays")
+    """More peers than the status socket takes, each idle once it was served: another one is served all the same."""
+    idle = []
+    for _ in range(100):
+        idle.append(target.peer())
+        idle[-1].send(target.ask("once"))
+        target.expect_answer(idle[-1], "once", f"peer {len(idle)} that stays")
     with target.peer() as poller:
         poller.socket.settimeout(BOUND)
         poller.send(target.ask("poll"))
