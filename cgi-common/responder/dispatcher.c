@@ -258,7 +258,7 @@ dispatcher_run(const struct service *service, const struct settings *settings, i
         log_line(LEVEL_ERROR, NULL, "cannot start: %s", strerror(errno));
         return -1;
     }
-    if (status_start(service, settings, &dispatcher.table) == 0 &&
+    if (status_open(service, settings, &dispatcher.table) == 0 && status_start(settings) == 0 &&
         dispatcher_start_workers(&dispatcher, settings->threads) == 0) {
         log_line(LEVEL_INFO, NULL, "serving with %d threads, at most %d descriptors", settings->threads,
                  dispatcher.table.limit);

@@ -8,6 +8,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -39,7 +40,8 @@ struct status {
     struct table table;
     struct acceptor acceptor;
     struct worker *worker;
-    int stop; /* eventfd: told when the thread is to end */
+    int statm; /* /proc/self/statm: read again for each status */
+    int stop;  /* eventfd: told when the thread is to end */
     pthread_t thread;
     bool running;
 };
@@ -59,14 +61,15 @@ status_now(void)
 static long long
 status_memory(void)
 {
-    FILE *file = fopen("/proc/self/statm", "re");
+    char text[128];
     long long pages = 0;
+    ssize_t len = pread(status.statm, text, sizeof text - 1, 0);
 
-    if (file == NULL)
+    if (len <= 0)
         return 0;
-    if (fscanf(file, "%*d %lld", &pages) != 1) /* NOLINT(cert-err34-c): the kernel wrote it, no overflow */
-        pages = 0;
-    fclose(file);
+    text[len] = '\0';
+    if (sscanf(text, "%*d %lld", &pages) != 1) /* NOLINT(cert-err34-c): the kernel wrote it, no overflow */
+        return 0;
     return pages * sysconf(_SC_PAGESIZE);
 }
 
@@ -173,7 +176,7 @@ smaller(int a, int b)
 
 /* Returns 0, or -1 with errno set. */
 static int
-status_open(int listener, int limit)
+status_set_up(int listener, int limit)
 {
     struct epoll_event event = {.events = EPOLLIN};
 
@@ -192,8 +195,16 @@ status_open(int listener, int limit)
                                                 : epoll_ctl(status.table.epoll, EPOLL_CTL_ADD, status.stop, &event);
 }
 
+static int
+status_failed(const struct settings *settings)
+{
+    log_line(LEVEL_ERROR, NULL, "cannot tell its status at STATUS_SOCKET, %s: %s", settings->status_socket,
+             strerror(errno));
+    return -1;
+}
+
 int
-status_start(const struct service *service, const struct settings *settings, const struct table *watched)
+status_open(const struct service *service, const struct settings *settings, const struct table *watched)
 {
     if (settings->status_socket == NULL)
         return 0;
@@ -206,14 +217,21 @@ status_start(const struct service *service, const struct settings *settings, con
         .routes = routes,
         .route_count = sizeof routes / sizeof routes[0],
     };
-    if (status_open(status_listen(settings->status_socket), watched->limit) == 0 &&
-        (errno = pthread_create(&status.thread, NULL, status_work, NULL)) == 0) {
-        status.running = true;
+    status.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (status_set_up(status_listen(settings->status_socket), watched->limit) != 0)
+        return status_failed(settings);
+    return 0;
+}
+
+int
+status_start(const struct settings *settings)
+{
+    if (settings->status_socket == NULL)
         return 0;
-    }
-    log_line(LEVEL_ERROR, NULL, "cannot tell its status at STATUS_SOCKET, %s: %s", settings->status_socket,
-             strerror(errno));
-    return -1;
+    if ((errno = pthread_create(&status.thread, NULL, status_work, NULL)) != 0)
+        return status_failed(settings);
+    status.running = true;
+    return 0;
 }
 
 void
@@ -226,6 +244,7 @@ status_stop(void)
     close(status.acceptor.listener);
     table_close(&status.table);
     worker_free(status.worker);
+    close(status.statm);
     close(status.stop);
     status.running = false;
 }

@@ -10,17 +10,22 @@
 
 /*
  * Listen on the Unix socket that `settings->status_socket` names, in place of whatever is there, for the process's
- * user and group (mode 0660), and answer FastCGI on it from a new thread: GET /_health as every service, and GET
- * /_status with one JSON object:
+ * user and group (mode 0660). `watched` are the connections that it reports; they must be there until
+ * status_stop(). Returns 0, also when no status socket is set; or -1 after logging why not.
+ */
+int status_open(const struct service *service, const struct settings *settings, const struct table *watched);
+
+/*
+ * After status_open(): answer FastCGI on that socket from a new thread: GET /_health as every
+ * service, and GET /_status with one JSON object:
  *
  *     service, pid, uptime (s), threads, busy (threads in a handler), longest (s, for which one of them has been),
  *     connections, requests, errors (those with a status from 500), statuses (requests by status), memory (bytes,
  *     resident)
  *
- * `watched` are the connections that it reports; they must be there until status_stop(). Returns 0, also when no
- * status socket is set; or -1 after logging why not.
+ * Returns 0, also when no status socket is set; or -1 after logging why not.
  */
-int status_start(const struct service *service, const struct settings *settings, const struct table *watched);
+int status_start(const struct settings *settings);
 
 /* End that thread, if status_start() has started one. Till then it tells of the drain, too. */
 void status_stop(void);
