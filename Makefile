@@ -38,7 +38,7 @@ dialect   := -std=gnu11 -D_GNU_SOURCE -Icgi-common/responder/include -Icgi-commo
 private   := -Icgi-common/responder -Icgi-app -Icgi-transform
 c_flags   := $(dialect) -pthread $(warnings) $(WERROR) -fPIE $(hardening) $(sanitize) $(CPPFLAGS) $(CFLAGS) $(fortify)
 ld_flags  := -pthread -pie $(hard_link) $(sanitize) $(CFLAGS) $(LDFLAGS)
-libs      := -ljansson -lutf8proc
+libs      := -ljansson -lutf8proc -lseccomp
 # What services are made of: the responder, which knows no service, and messages.
 responder := $(BUILD)/libresponder.a
 message   := $(BUILD)/libmessage.a
@@ -51,7 +51,7 @@ in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/mess
 own       := $(call object,tests/handlers/service.c) $(BUILD)/obj/cookbook.o
 objects   := $(in_archives) $(app) $(transform) $(tests) $(own)
 programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme hardening record message threaded \
-             handlers cookbook)
+             handlers cookbook sandboxed refusing)
 handlers  := $(filter-out %/main.o,$(app) $(transform))
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain metrics
@@ -154,6 +154,8 @@ $(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
 $(BUILD)/tests/message: $(call object,tests/unit/message.c tests/fuzz/message.c) $(message) $(responder)
 # The test makes allocations fail.
 $(BUILD)/tests/message: ld_flags += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(BUILD)/tests/sandboxed: $(call object,tests/unit/sandboxed.c) $(responder)
+$(BUILD)/tests/refusing: $(call object,tests/unit/refusing.c)
 # The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
 $(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(message)
 $(BUILD)/tests/threaded: libs := -l:libfcgi.a $(responder) $(libs)

@@ -40,7 +40,8 @@ packages_for() {
         printf '%s\n' \
             'gcc cc' 'libc6-dev /usr/include/stdlib.h' 'make make' \
             'libfcgi-dev /usr/include/fcgiapp.h' 'libjansson-dev /usr/include/jansson.h' \
-            'libutf8proc-dev /usr/include/utf8proc.h' 'spawn-fcgi spawn-fcgi' 'multiwatch multiwatch' \
+            'libutf8proc-dev /usr/include/utf8proc.h' 'libseccomp-dev /usr/include/seccomp.h' \
+            'spawn-fcgi spawn-fcgi' 'multiwatch multiwatch' \
             'nginx nginx' 'nginx-dev /usr/share/nginx/src/conf_flags' 'openssl openssl' 'gettext-base envsubst' 'curl curl' \
             'libfcgi-bin cgi-fcgi' 'jq jq' 'procps ps'
         ;;

@@ -9,6 +9,7 @@
 #include "counters.h"
 #include "exchange.h"
 #include "log.h"
+#include "sandbox.h"
 #include "status.h"
 #include "table.h"
 
@@ -258,8 +259,8 @@ dispatcher_run(const struct service *service, const struct settings *settings, i
         log_line(LEVEL_ERROR, NULL, "cannot start: %s", strerror(errno));
         return -1;
     }
-    if (status_open(service, settings, &dispatcher.table) == 0 && status_start(settings) == 0 &&
-        dispatcher_start_workers(&dispatcher, settings->threads) == 0) {
+    if (status_open(service, settings, &dispatcher.table) == 0 && sandbox_enter(service, settings) == 0 &&
+        status_start(settings) == 0 && dispatcher_start_workers(&dispatcher, settings->threads) == 0) {
         log_line(LEVEL_INFO, NULL, "serving with %d threads, at most %d descriptors", settings->threads,
                  dispatcher.table.limit);
         dispatcher_serve_and_drain(&dispatcher);

@@ -6,6 +6,7 @@
 #include "cgi.h"
 #include "dispatcher.h"
 #include "log.h"
+#include "sandbox.h"
 #include "settings.h"
 
 #include <jansson.h>
@@ -32,12 +33,13 @@ responder_has_socket(void)
 static void
 responder_usage(const char *name, FILE *to)
 {
-    fprintf(to,
-            "usage: spawn-fcgi -s SOCKET -n -- %s     serve FastCGI on SOCKET\n"
-            "       REQUEST_METHOD=… %s < BODY        answer one CGI request (RFC 3875)\n"
-            "       %s -t                             check the settings, start nothing\n"
-            "settings (environment): THREADS, MAX_BODY_BYTES, MAX_BUFFERED_BYTES, LOG_LEVEL, STATUS_SOCKET\n",
-            name, name, name);
+    fprintf(
+        to,
+        "usage: spawn-fcgi -s SOCKET -n -- %s     serve FastCGI on SOCKET\n"
+        "       REQUEST_METHOD=… %s < BODY        answer one CGI request (RFC 3875)\n"
+        "       %s -t                             check the settings, start nothing\n"
+        "settings (environment): THREADS, MAX_BODY_BYTES, MAX_BUFFERED_BYTES, LOG_LEVEL, SANDBOX, STATUS_SOCKET\n",
+        name, name, name);
 }
 
 /*
@@ -83,7 +85,7 @@ responder_run(const struct service *described, const struct settings *settings, 
     if (is_fastcgi)
         result = dispatcher_run(&service, settings, STDIN_FILENO);
     else
-        result = cgi_run(&service, settings->max_body);
+        result = sandbox_enter(&service, settings) == 0 ? cgi_run(&service, settings->max_body) : -1;
     if (service.stop != NULL)
         service.stop(service.context);
     return result == 0 ? 0 : 1;

@@ -64,6 +64,17 @@ settings_log_level(const char *service, enum log_level *level)
     return settings_refuse(service, "LOG_LEVEL", text, "debug, info, warning or error");
 }
 
+static int
+settings_sandbox(const char *service, bool *sandbox)
+{
+    const char *text = getenv("SANDBOX");
+
+    *sandbox = text == NULL || strcmp(text, "off") != 0;
+    if (text == NULL || text[0] == '\0' || strcmp(text, "on") == 0 || !*sandbox)
+        return 0;
+    return settings_refuse(service, "SANDBOX", text, "on or off");
+}
+
 /* A path for a Unix socket (unix(7): at most 107 bytes). */
 static int
 settings_status_socket(const char *service, const char **path)
@@ -105,6 +116,7 @@ settings_load(const char *service, struct settings *settings)
     if (settings_number(service, "THREADS", 1, 256, 1, &threads) != 0 ||
         settings_number(service, "MAX_BODY_BYTES", 1, 1LL << 30, 1LL << 20, &max_body) != 0 ||
         settings_log_level(service, &settings->log_level) != 0 ||
+        settings_sandbox(service, &settings->sandbox) != 0 ||
         settings_status_socket(service, &settings->status_socket) != 0)
         return -1;
     settings->threads = (int)threads;

@@ -6,6 +6,7 @@
 
 #include "log.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct settings {
@@ -14,6 +15,7 @@ struct settings {
     size_t max_buffered; /* MAX_BUFFERED_BYTES: of requests and answers under way, bytes, twice max_body to 1 TiB */
     enum log_level log_level;  /* LOG_LEVEL: debug, info, warning, error */
     const char *status_socket; /* STATUS_SOCKET: path of a Unix socket; NULL when not set. The environment's */
+    bool sandbox;              /* SANDBOX: on, off */
 };
 
 /*

@@ -40,7 +40,7 @@ struct status {
     struct table table;
     struct acceptor acceptor;
     struct worker *worker;
-    int statm; /* /proc/self/statm: read again for each status */
+    int statm; /* /proc/self/statm: in the sandbox nothing can be opened any more */
     int stop;  /* eventfd: told when the thread is to end */
     pthread_t thread;
     bool running;

@@ -16,7 +16,7 @@
 int status_open(const struct service *service, const struct settings *settings, const struct table *watched);
 
 /*
- * After status_open(): answer FastCGI on that socket from a new thread: GET /_health as every
+ * Answer FastCGI on that socket from a new thread, which inherits the sandbox of the caller: GET /_health as every
  * service, and GET /_status with one JSON object:
  *
  *     service, pid, uptime (s), threads, busy (threads in a handler), longest (s, for which one of them has been),

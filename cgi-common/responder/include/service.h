@@ -46,6 +46,13 @@ struct service {
      * signal: the process then ends without waiting for it. NULL: nothing to do.
      */
     void (*stop)(void *context);
+    /*
+     * After start(), the process is in a sandbox (SANDBOX=off: in none). What is open stays open, but handlers and
+     * stop() can open, connect and execute nothing and start no process, but for what is listed here. Each list
+     * ends with NULL; NULL instead of a list is an empty one.
+     */
+    const char *const *system_calls; /* by name, as in syscalls(2): allowed whatever their arguments */
+    const char *const *readable;     /* files and whole folders that may be opened to read; each must exist */
 };
 
 /* The handler of GET /_health of every service: {"status":"pass"}. */
