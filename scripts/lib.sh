@@ -243,7 +243,7 @@ settings_check_services() {
 }
 
 SETTING_NAMES=(HTTP_PORT HTTPS_PORT BIND APP_INSTANCES TRANSFORM_INSTANCES THREADS MAX_BODY_BYTES
-    MAX_BUFFERED_BYTES MAX_CLIENTS UPSTREAM_TIMEOUT TLS_CERT TLS_KEY LOG_LEVEL)
+    MAX_BUFFERED_BYTES MAX_CLIENTS UPSTREAM_TIMEOUT TLS_CERT TLS_KEY LOG_LEVEL SANDBOX)
 
 # settings_keep : for who changes the running copy later; also what came of the limits of this shell
 settings_keep() {

@@ -147,7 +147,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
     local setting
     for setting in HTTP_PORT=abc HTTP_PORT=0 HTTP_PORT=65536 HTTPS_PORT=-1 BIND=nowhere BIND=1.2.3 APP_INSTANCES=0 \
         APP_INSTANCES=65 TRANSFORM_INSTANCES=two THREADS=0 THREADS=x MAX_BODY_BYTES=0 MAX_BODY_BYTES=1k \
-        MAX_CLIENTS=0 UPSTREAM_TIMEOUT=0 UPSTREAM_TIMEOUT=1.5 LOG_LEVEL=loud; do
+        MAX_CLIENTS=0 UPSTREAM_TIMEOUT=0 UPSTREAM_TIMEOUT=1.5 LOG_LEVEL=loud SANDBOX=yes; do
         expect_refused "${setting%%=*} is \"${setting#*=}\"; set it" "$setting"
     done
     expect_refused 'HTTP_PORT and HTTPS_PORT are both 8123' HTTP_PORT=8123 HTTPS_PORT=8123

@@ -106,7 +106,7 @@ files_in() {
 @test "each setting that scripts/run knows is in the settings file, with its default, which is the true one" {
     local name
     for name in BIND HTTP_PORT HTTPS_PORT TLS_CERT TLS_KEY APP_INSTANCES TRANSFORM_INSTANCES THREADS MAX_BODY_BYTES MAX_CLIENTS \
-        UPSTREAM_TIMEOUT LOG_LEVEL; do
+        UPSTREAM_TIMEOUT LOG_LEVEL SANDBOX; do
         grep -q "^#$name=" "$ROOT/host/settings" || { echo "not there: $name" >&2; return 1; }
     done
     # What lib.sh fills in for what is not set.
