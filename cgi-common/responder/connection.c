@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a peer may take, in milliseconds. nginx keeps an idle connection for 60 s, so it closes first. */
+/* How long a peer may take, in milliseconds. Web servers keep an idle connection for 60 s, so they close first. */
 enum {
     CONNECTION_IDLE_MS = 75 * 1000,
     CONNECTION_REQUEST_MS = 5 * 1000,    /* from a request's first byte to its last, or for 64 KiB of it */

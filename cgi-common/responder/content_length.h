@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /*
- * Read `len` bytes of digits, none of which is 0: nginx sends an empty value with a bare GET. A number too large
+ * Read `len` bytes of digits, none of which is 0: a bare GET may come with an empty value. A number too large
  * for size_t gives SIZE_MAX. Returns 0, or -1 when there is anything but digits, `length` then 0.
  */
 int content_length_parse(const char *text, size_t len, size_t *length);

@@ -69,7 +69,7 @@ dispatcher_work(void *argument)
 
     if (worker == NULL) {
         log_line(LEVEL_ERROR, NULL, "out of memory for a worker thread");
-        abort(); /* multiwatch starts another process */
+        abort(); /* whoever started this process starts another */
     }
     dispatcher_yield_to_peers();
     counters_join();

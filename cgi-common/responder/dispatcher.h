@@ -8,8 +8,8 @@
 #include "settings.h"
 
 /*
- * Serve on the listening socket `listener` (Unix or TCP) until SIGTERM, SIGINT or SIGUSR1 (multiwatch's word for
- * the same), then drain: accept nothing new, finish what has begun, close what is idle, for at most 20 s. The
+ * Serve on the listening socket `listener` (Unix or TCP) until SIGTERM, SIGINT or SIGUSR1 (some supervisors' word
+ * for the same), then drain: accept nothing new, finish what has begun, close what is idle, for at most 20 s. The
  * calling thread accepts, keeps time and takes the signals; `settings->threads` workers do the rest. Returns 0
  * after a drain, or -1 when it could not start, after logging why.
  */

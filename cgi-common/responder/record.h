@@ -25,7 +25,7 @@ enum record_verdict {
 };
 
 enum {
-    RECORD_MAX_PARAMS = 128 * 1024, /* bytes; nginx's header buffers hold 4 × 8 KiB, a value may come twice */
+    RECORD_MAX_PARAMS = 128 * 1024, /* bytes; web servers take 32 KiB of headers, a value may come twice */
     RECORD_MAX_PAIRS = 1000,
     RECORD_MAX_BRIEF = 128, /* content of FCGI_GET_VALUES, bytes: the three names that there are take 48 */
 };

@@ -74,7 +74,7 @@ request_take_body(struct request *request, const char *content_length, size_t ma
 {
     size_t length = body->len;
 
-    /* nginx sends an empty CONTENT_LENGTH with a bare GET; other servers send none or -1 for a chunked body. */
+    /* Some servers send an empty CONTENT_LENGTH with a bare GET, some none or -1 with a chunked body. */
     if (content_length[0] != '\0' && strcmp(content_length, "-1") != 0 &&
         content_length_parse(content_length, strlen(content_length), &length) != 0)
         return reply_problem(reply, 400, "CONTENT_LENGTH must be a whole number of bytes");

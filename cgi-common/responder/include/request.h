@@ -1,9 +1,9 @@
 /*
  * A request as a handler sees it: read whole, checked, and free of FastCGI.
  *
- * Every text here lives as long as the request, and is "" when there is none, never NULL: nginx sends an empty
- * variable for a header that the client did not send, so the two mean the same. The web server decides which
- * variables a service gets; what it does not send is "". Nearly all texts come from the client.
+ * Every text here lives as long as the request, and is "" when there is none, never NULL: some servers send
+ * an empty variable for a header that the client did not send, so the two mean the same. The web server decides
+ * which variables a service gets; what it does not send is "". Nearly all texts come from the client.
  */
 #ifndef CGI_REQUEST_H
 #define CGI_REQUEST_H

@@ -31,7 +31,7 @@ struct route {
 };
 
 struct service {
-    const char *name; /* as in the log: "cgi-app" */
+    const char *name; /* as in the log: "cgi-search" */
     const struct route *routes;
     size_t route_count;
     void *context; /* request->context of each request */
