@@ -78,6 +78,19 @@ is_healthy() {
     done
 }
 
+# filters SERVICE : for system calls, that its process 1 has
+filters() {
+    docker exec "$(container "$1")" sed -n 's/^Seccomp_filters:\t//p' /proc/1/status
+}
+
+@test "app and transform have a filter for system calls of their own, beside the engine's" {
+    local service
+    for service in app transform; do
+        expect_equal $(($(filters nginx) + 1)) "$(filters "$service")" "$service"
+        expect_no_match 'without seccomp' "$(docker logs "$(container "$service")" 2>&1)"
+    done
+}
+
 # is_logged ID : by nginx, as a request that was answered with 200
 is_logged() {
     docker logs "$(container nginx)" 2>/dev/null | grep -q "\"request_id\":\"$1\".*\"status\":200"
