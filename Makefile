@@ -210,6 +210,6 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 $(BUILD)/obj/cookbook.o: $(BUILD)/cookbook.c $(BUILD)/flags
 	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
 
-include tests/fuzz/fuzz.mk
+-include tests/fuzz/fuzz.mk # the images are built without tests/
 
 -include $(objects:.o=.d)
