@@ -171,18 +171,25 @@ dispatcher_descriptors(void)
     return (int)limit.rlim_cur;
 }
 
-/* Block the signals that mean "drain", in this thread and all it starts, and take them from a descriptor. */
+void
+dispatcher_block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* Take the signals that mean "drain" from a descriptor. Returns it, or -1 with errno set. */
 static int
 dispatcher_take_signals(void)
 {
     sigset_t set;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
+    dispatcher_block_signals(&set);
     /* Ignored: a log that nobody reads any more must not end the process. */
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

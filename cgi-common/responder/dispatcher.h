@@ -7,6 +7,14 @@
 #include "service.h"
 #include "settings.h"
 
+#include <signal.h>
+
+/*
+ * Block the signals that mean "drain", in this thread and all that it starts; sets `set` to them. Called before a
+ * service's start(), too, so that its own threads leave these signals to the dispatcher.
+ */
+void dispatcher_block_signals(sigset_t *set);
+
 /*
  * Serve on the listening socket `listener` (Unix or TCP) until SIGTERM, SIGINT or SIGUSR1 (some supervisors' word
  * for the same), then drain: accept nothing new, finish what has begun, close what is idle, for at most 20 s. The

@@ -56,28 +56,16 @@ responder_set_malloc(void)
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
-/* Before there are threads, so that a service's own, too, leave the signals to the dispatcher. */
-static void
-responder_block_signals(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
 /* From the service's start() to its stop(). Returns the exit status. */
 static int
 responder_run(const struct service *described, const struct settings *settings, bool is_fastcgi)
 {
     struct service service = *described; /* with a context that start() may set */
+    sigset_t signals;
     int result;
 
     if (is_fastcgi)
-        responder_block_signals();
+        dispatcher_block_signals(&signals);
     if (service.start != NULL && service.start(&service.context) != 0) {
         log_line(LEVEL_ERROR, NULL, "cannot start: the service's start() failed");
         return 1;
