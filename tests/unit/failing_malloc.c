@@ -30,10 +30,12 @@ struct control {
 };
 
 /* glibc's own, under the names that stay when malloc is replaced. */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*): the names are glibc's */
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl*) */
 
 static struct control *control; /* NULL until it is mapped, or when there is none */
 static int (*real_accept4)(int, struct sockaddr *, socklen_t *, int);
