@@ -57,7 +57,9 @@ answer_write(struct answer *answer, int status, bool head_only)
         answer->pieces[1].len = 0;
 }
 
-/* From the last byte of the request until the reply is given away; what the web server measures beyond is the way.
+/*
+ * From the last byte of the request until the reply is given away; what the web server measures beyond is the
+ * way.
  */
 static void
 answer_log(const struct answer *answer)

@@ -189,8 +189,10 @@ is_log_line(const char *line, size_t len)
     return taken;
 }
 
-/* One answer has been logged: one line, or a second one before it that says what the handler did wrong. Forgets
- * them. */
+/*
+ * One answer has been logged: one line, or a second one before it that says what the handler did wrong.
+ * Forgets them.
+ */
 static void
 check_log(int most)
 {

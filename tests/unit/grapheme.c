@@ -105,8 +105,10 @@ parse(char *line, char *text, char *expected)
     return len;
 }
 
-/* The first line is "# GraphemeBreakTest-15.0.0.txt". Says so, and returns false, when utf8proc knows another
- * Unicode. */
+/*
+ * The first line is "# GraphemeBreakTest-15.0.0.txt". Says so, and returns false, when utf8proc knows another
+ * Unicode.
+ */
 static bool
 is_of_same_version(const char *line, const char *path)
 {

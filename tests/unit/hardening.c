@@ -29,7 +29,9 @@ overflow_heap(void)
     free(text);
 }
 
-/* A write through a pointer, which no fortified function sees: -fstack-protector does, when the function returns.
+/*
+ * A write through a pointer, which no fortified function sees: -fstack-protector does, when the function
+ * returns.
  */
 static __attribute__((noinline)) void
 overflow_stack(void)

@@ -25,7 +25,9 @@ expect(const char *name, const char *what, long expected, long actual)
 
 /* ---- records ---- */
 
-/* Append a record with this content, and as much padding as given: a header that asks for a value, over and over.
+/*
+ * Append a record with this content, and as much padding as given: a header that asks for a value, over and
+ * over.
  */
 static void
 put_content(struct buffer *bytes, int type, int id, const void *content, size_t len, unsigned char padding)
@@ -123,8 +125,10 @@ outcome_add(struct outcome *outcome, const struct record_request *request, const
     buffer_append(&outcome->text, out->data, out->len);
 }
 
-/* Read a piece from memory of exactly its size, so that a sanitizer sees each byte too far. Returns whether to go
- * on. */
+/*
+ * Read a piece from memory of exactly its size, so that a sanitizer sees each byte too far. Returns whether
+ * to go on.
+ */
 static bool
 outcome_read(struct outcome *outcome, struct record_request *request, const char *piece, size_t len)
 {

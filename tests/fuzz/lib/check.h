@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Abort with a formatted sentence unless `holds`. On standard output: a fuzzer may have given standard error away.
+/*
+ * Abort with a formatted sentence unless `holds`. On standard output: a fuzzer may have given standard error
+ * away.
  */
 #define check(holds, ...)                                  \
     do {                                                   \

@@ -89,7 +89,9 @@ take_unassigned(uint32_t code, const char *property, const char *value)
     }
 }
 
-/* A line is "0300..036F ; Extend # …", or "094D ; InCB; Linker # …". Hands each character of each line to `take`.
+/*
+ * A line is "0300..036F ; Extend # …", or "094D ; InCB; Linker # …". Hands each character of each line to
+ * `take`.
  */
 static void
 read_file(const char *path, void (*take)(uint32_t code, const char *property, const char *value))
