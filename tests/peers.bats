@@ -150,6 +150,12 @@ crowd_on_tcp() {
     on status silent_while_polled
 }
 
+@test "peers that begin a request and then only ask FCGI_GET_VALUES are closed in time" {
+    start
+    on requests begun_and_asking
+    on status begun_and_asking
+}
+
 @test "idle peers of the status socket, more than it takes, shut out nobody" {
     start
     on status idle_and_full

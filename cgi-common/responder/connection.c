@@ -220,7 +220,8 @@ connection_send(int fd, const char *data, size_t len)
 
 /*
  * The answer is sent. A connection that ends while its peer may still be sending ends our side only, and reads on
- * for a while: a close would take the answer from the peer with a reset.
+ * for a while: a close would take the answer from the peer with a reset. An answer to a question within a request
+ * gives that request no more time.
  */
 static enum step
 connection_have_answered(struct connection *connection)
@@ -235,9 +236,12 @@ connection_have_answered(struct connection *connection)
         return STEP_ON;
     default:
         connection->doing = CONNECTION_READING;
-        connection->timed = 0;
-        connection_set_deadline(connection, record_has_begun(&connection->request) ? CONNECTION_REQUEST_MS
-                                                                                   : CONNECTION_IDLE_MS);
+        if (record_has_begun(&connection->request)) {
+            connection_give_time(connection);
+        } else {
+            connection->timed = 0;
+            connection_set_deadline(connection, CONNECTION_IDLE_MS);
+        }
         return STEP_ON;
     }
 }
@@ -294,6 +298,8 @@ connection_flush(struct connection *connection)
         return STEP_REST;
     connection_release_buffer(connection, &connection->out);
     connection_watch(connection, 0);
+    connection_set_deadline(connection,
+                            CONNECTION_REQUEST_MS); /* of a request that has begun: it could not go on */
     return connection_have_answered(connection);
 }
 

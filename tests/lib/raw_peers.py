@@ -487,6 +487,23 @@ def silent_while_polled(target):
             target.expect_answer(poller, "poll", "a poll meanwhile")
 
 
+def begun_and_asking(target):
+    """Peers that begin a request and then only ask about the application are answered, and closed in time."""
+    asking = assemble(target.parts("x")[:2], {})
+    peers, deadline = [target.peer() for _ in range(5)], time.monotonic() + BOUND
+    for peer in peers:
+        peer.send(asking)
+    while peers:
+        expect(True, time.monotonic() < deadline, f"closed within {BOUND} s, those that ask on")
+        select.select([peer.socket for peer in peers], [], [], 0.5)
+        for peer in peers[:]:
+            try:
+                peer.send(get_values(NAMES[:1]))
+                expect_values(peer, "within a request that does not go on", NAMES[:1])
+            except (OSError, Closed):
+                peers.remove(peer)
+
+
 def idle_and_full(target):
     """More peers than the status socket takes, each idle once it was served: another one is served all the same."""
     idle = []
