@@ -7,6 +7,7 @@
 #include "table.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,8 +81,8 @@ connection_give_time(struct connection *connection)
 static size_t
 connection_holds(const struct connection *connection)
 {
-    return connection->request.params.cap + connection->request.body.cap + connection->unread.cap +
-           connection->out.cap;
+    return connection->request.values.cap + connection->request.params.cap + connection->request.body.cap +
+           connection->unread.cap + connection->out.cap;
 }
 
 /* And those that its request will take, which are charged for before they come. */
@@ -420,9 +421,19 @@ connection_has_waited(struct connection *connection)
     return false;
 }
 
+static bool
+connection_peer_has_gone(const struct connection *connection)
+{
+    struct pollfd peer = {.fd = connection->fd};
+
+    return poll(&peer, 1, 0) > 0; /* POLLHUP and POLLERR are told without being asked for */
+}
+
 static enum step
 connection_wait(struct connection *connection, struct worker *worker)
 {
+    if (connection_peer_has_gone(connection))
+        return STEP_OVER;
     if (connection_admit(connection)) {
         connection_stop_waiting(connection);
         connection->doing = CONNECTION_READING;

@@ -175,7 +175,7 @@ record_answer_values(struct record_request *request, struct buffer *out)
     size_t len = 0;
     int found;
 
-    while ((found = record_pair((char *)request->brief, request->brief_len, &at, &pair)) == 1)
+    while ((found = record_pair(request->values.data, request->values.len, &at, &pair)) == 1)
         for (size_t i = 0; i < COUNT; i++)
             asked[i] = asked[i] || pair_is(&pair, values[i].name);
     if (found != 0)
@@ -197,6 +197,19 @@ record_answer_unknown(const struct record_request *request, struct buffer *out)
     record_append_header(out, FCGI_UNKNOWN_TYPE, FCGI_NULL_REQUEST_ID, sizeof unknown);
     buffer_append(out, &unknown, sizeof unknown);
     return RECORD_ANSWER;
+}
+
+static enum record_verdict
+record_answer(struct record_request *request, struct buffer *out)
+{
+    enum record_verdict verdict;
+
+    if (record_type(request) != FCGI_GET_VALUES)
+        return record_answer_unknown(request, out);
+    verdict = request->values.failed ? record_refuse(request, "no memory for an FCGI_GET_VALUES")
+                                     : record_answer_values(request, out);
+    buffer_release(&request->values);
+    return verdict;
 }
 
 /* ---- a record ---- */
@@ -238,7 +251,7 @@ record_check(struct record_request *request, size_t max_body, struct buffer *out
     if (request->header[0] != FCGI_VERSION_1)
         return record_refuse(request, "not FastCGI version 1");
     if (record_id(request) == FCGI_NULL_REQUEST_ID)
-        return record_type(request) != FCGI_GET_VALUES || request->content <= RECORD_MAX_BRIEF
+        return record_type(request) != FCGI_GET_VALUES || request->content <= RECORD_MAX_VALUES
                    ? RECORD_MORE
                    : record_refuse(request, "an FCGI_GET_VALUES of more than 128 bytes");
     if (record_type(request) == FCGI_BEGIN_REQUEST)
@@ -265,11 +278,13 @@ record_take_content(struct record_request *request, const struct input *input)
         buffer_append(&request->params, input->at, count);
     } else if (!is_management && record_type(request) == FCGI_STDIN) {
         buffer_append(&request->body, input->at, count);
-    } else if (!is_management || record_type(request) == FCGI_GET_VALUES) {
-        memcpy(request->brief + request->brief_len, input->at, count);
-        request->brief_len += count;
+    } else if (!is_management) {
+        memcpy(request->begin + request->begin_len, input->at, count);
+        request->begin_len = (unsigned char)(request->begin_len + count);
+    } else if (record_type(request) == FCGI_GET_VALUES) {
+        buffer_append(&request->values, input->at, count);
     }
-    request->content -= count;
+    request->content = (uint16_t)(request->content - count);
     return count;
 }
 
@@ -278,8 +293,8 @@ record_begin(struct record_request *request, struct buffer *out)
 {
     FCGI_BeginRequestBody begin;
 
-    memcpy(&begin, request->brief, sizeof begin);
-    request->id = record_id(request);
+    memcpy(&begin, request->begin, sizeof begin);
+    request->id = (uint16_t)record_id(request);
     request->keep = (begin.flags & FCGI_KEEP_CONN) != 0;
     if ((begin.roleB1 << 8 | begin.roleB0) == FCGI_RESPONDER)
         return RECORD_MORE;
@@ -294,8 +309,7 @@ record_end(struct record_request *request, bool is_empty, struct buffer *out)
     enum record_verdict verdict = RECORD_MORE;
 
     if (record_id(request) == FCGI_NULL_REQUEST_ID)
-        return record_type(request) == FCGI_GET_VALUES ? record_answer_values(request, out)
-                                                       : record_answer_unknown(request, out);
+        return record_answer(request, out);
     if (record_type(request) == FCGI_BEGIN_REQUEST)
         return record_begin(request, out);
     if (request->body.failed)
@@ -328,7 +342,7 @@ record_fill_header(struct record_request *request, struct input *input)
 
     count = count < input->left ? count : input->left;
     memcpy(request->header + request->have, input->at, count);
-    request->have += (unsigned)count;
+    request->have = (unsigned char)(request->have + count);
     input_take(input, count);
     return request->have == sizeof request->header;
 }
@@ -336,9 +350,9 @@ record_fill_header(struct record_request *request, struct input *input)
 static enum record_verdict
 record_begin_header(struct record_request *request, size_t max_body, struct buffer *out)
 {
-    request->content = (size_t)request->header[4] << 8 | request->header[5];
+    request->content = (uint16_t)(request->header[4] << 8 | request->header[5]);
     request->padding = request->header[6];
-    request->brief_len = 0;
+    request->begin_len = 0;
     return record_check(request, max_body, out);
 }
 
@@ -351,7 +365,7 @@ record_fill(struct record_request *request, struct input *input)
     if (request->content > 0 && input->left > 0)
         input_take(input, record_take_content(request, input));
     count = request->padding < input->left ? request->padding : input->left;
-    request->padding -= count;
+    request->padding = (unsigned char)(request->padding - count);
     input_take(input, count);
     return request->content == 0 && request->padding == 0;
 }
@@ -398,6 +412,7 @@ record_next(struct record_request *request)
 void
 record_release(struct record_request *request)
 {
+    buffer_release(&request->values);
     buffer_release(&request->params);
     buffer_release(&request->body);
     *request = (struct record_request){0};

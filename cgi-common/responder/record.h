@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum record_verdict {
     RECORD_MORE,      /* no end yet: read on */
@@ -27,19 +28,21 @@ enum record_verdict {
 enum {
     RECORD_MAX_PARAMS = 128 * 1024, /* bytes; web servers take 32 KiB of headers, a value may come twice */
     RECORD_MAX_PAIRS = 1000,
-    RECORD_MAX_BRIEF = 128, /* content of FCGI_GET_VALUES, bytes: the three names that there are take 48 */
+    RECORD_MAX_VALUES = 128, /* content of FCGI_GET_VALUES, bytes: the three names that there are take 48 */
 };
 
-/* What has come so far. All zeroes: nothing. */
+/* What has come so far. All zeroes: nothing. Each connection has one, so it is kept small. */
 struct record_request {
-    unsigned char header[8];               /* of the record under way, */
-    unsigned have;                         /* bytes of it; 0: at the start of a record */
-    size_t content, padding;               /* bytes of that record still to come */
-    unsigned char brief[RECORD_MAX_BRIEF]; /* the content, where that is not part of a stream, */
-    size_t brief_len;                      /* and how much of it there is */
-    int id;                                /* of the request that has begun; 0: none */
-    bool keep;                             /* FCGI_KEEP_CONN */
+    unsigned char header[8]; /* of the record under way, */
+    unsigned char have;      /* bytes of it; 0: at the start of a record */
+    unsigned char padding;   /* bytes of that record still to come, and before these */
+    uint16_t content;
+    unsigned char begin[8];  /* content of FCGI_BEGIN_REQUEST, */
+    unsigned char begin_len; /* and how much of it there is */
+    uint16_t id;             /* of the request that has begun; 0: none */
+    bool keep;               /* FCGI_KEEP_CONN */
     bool params_ended, body_ended;
+    struct buffer values; /* content of FCGI_GET_VALUES, while it comes */
     struct buffer params; /* name-value pairs (section 3.4); once they ended: whole, and fit for record_pair() */
     struct buffer body;
     size_t body_expected; /* what CONTENT_LENGTH says, once the params ended; 0 where it says nothing */

@@ -25,6 +25,7 @@ sandbox_enter(const struct service *service, const struct settings *settings)
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -331,6 +332,7 @@ sandbox_enter(const struct service *service, const struct settings *settings)
     /* In this order: the filter of system calls lets nobody enter Landlock. */
     if (files_limit(service, &without_landlock) != 0 || calls_limit(service, &without_seccomp) != 0)
         return -1;
+    malloc_trim(0); /* of what libseccomp took, once and for all */
     if (without_seccomp != 0 || without_landlock != 0)
         sandbox_warn(without_seccomp, without_landlock);
     return 0;

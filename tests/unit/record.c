@@ -286,7 +286,7 @@ build_get_values_lengths(struct buffer *bytes)
 static void
 build_long_get_values(struct buffer *bytes)
 {
-    put(bytes, FCGI_GET_VALUES, 0, RECORD_MAX_BRIEF + 1, 0);
+    put(bytes, FCGI_GET_VALUES, 0, RECORD_MAX_VALUES + 1, 0);
 }
 
 static void
