@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -75,13 +76,30 @@ acceptor_take_in(struct acceptor *acceptor, int fd)
         log_line(LEVEL_ERROR, NULL, "cannot take in one of the %s: %s", acceptor->what, strerror(errno));
 }
 
+/* Whether somebody waits to be accepted. */
+static bool
+acceptor_is_asked(const struct acceptor *acceptor)
+{
+    struct pollfd listener = {.fd = acceptor->listener, .events = POLLIN};
+
+    return poll(&listener, 1, 0) == 1;
+}
+
+/* Whether one more may be taken in. If there are as many as may be, and one is idle, it is closed for the next. */
+static bool
+acceptor_has_place(const struct acceptor *acceptor)
+{
+    return atomic_load(&acceptor->table->count) < acceptor->most || !acceptor_is_asked(acceptor) ||
+           table_close_idle(acceptor->table);
+}
+
 static void
 acceptor_accept(struct acceptor *acceptor)
 {
     for (;;) {
         int fd;
 
-        if (atomic_load(&acceptor->table->count) >= acceptor->most && !table_close_idle(acceptor->table)) {
+        if (!acceptor_has_place(acceptor)) {
             acceptor_back_off(acceptor, "as many as may be at once", "ask on fewer at a time");
             return;
         }

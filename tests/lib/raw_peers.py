@@ -456,9 +456,10 @@ def warnings(log):
 
 def no_descriptors(target, pid, log):
     """More peers than the process may have descriptors: said once, no spinning, served when some have left."""
-    peers = [target.peer() for _ in range(60)]
-    for peer in peers:
-        peer.send(target.ask("x")[:4])  # idle ones might be closed to make room
+    peers = []
+    for _ in range(60):
+        peers.append(target.peer())
+        peers[-1].send(target.ask("x")[:4])  # an idle one might be closed for the next
     wait_until(BOUND, lambda: warnings(log), "a line about it in the log")
     waiting, begun, had = target.peer(), cpu_seconds(pid), len(warnings(log))
     waiting.send(target.ask("patience"))
