@@ -59,7 +59,7 @@ http {
 }
 CONF
     nginx -e "$RUN_DIR/error.log" -c "$RUN_DIR/nginx.conf" 3>&- &
-    wait_until 10 test -S "$RUN_DIR/nginx.sock"
+    wait_until 10 is_listening "$RUN_DIR/nginx.sock"
 }
 
 teardown_file() {

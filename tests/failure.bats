@@ -143,7 +143,7 @@ fake_transform() {
         python3 "$ROOT/tests/lib/fake_transform.py" "$RUN_DIR/transform-blue-$i.sock" 3>&- &
         FAKES+=($!)
     done
-    wait_until 10 test -S "$RUN_DIR/transform-blue-1.sock" -a -S "$RUN_DIR/transform-blue-2.sock"
+    for i in 1 2; do wait_until 10 is_listening "$RUN_DIR/transform-blue-$i.sock"; done
 }
 
 @test "whatever transform answers but one whole value with 200, the client gets 502 or 504, never a broken 200" {

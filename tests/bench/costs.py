@@ -19,7 +19,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from fcgi import Peer, message  # noqa: E402
+from fcgi import Peer, listens, message  # noqa: E402
 
 PATHS = {"app": "/api", "transform": "/reverse/message"}
 MESSAGES = {"32 B": "hello, my friends", "1 KiB ASCII": "abcdefgh" * 128, "1 KiB mixed": "añ日本語ω " * 57}
@@ -45,7 +45,7 @@ class Service:
         environment = os.environ | {"THREADS": "1", "LOG_LEVEL": "error"}
         self.process = subprocess.Popen(["spawn-fcgi", "-s", self.path, "-n", "--", *tool, program], env=environment,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(self.path), self.process)
+        wait_for(lambda: listens(self.path), self.process)
 
     def call(self, text, count):
         with Peer(self.path) as peer:

@@ -6,6 +6,8 @@ As a command:
         prints the CGI response, head and body, as the service gave it
     fcgi.py ready SOCKET
         succeeds once the service answers GET /_health
+    fcgi.py listens SOCKET
+        succeeds once somebody listens there
 """
 
 import argparse
@@ -141,6 +143,15 @@ def connect(address):
     return connected
 
 
+def listens(address):
+    """Whether somebody listens at the address. A Unix socket's path alone does not tell: it is there from bind() on."""
+    try:
+        connect(address).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
+
+
 class Peer:
     """A connection to a service. Closes with `with`, or when nobody holds it any more."""
 
@@ -228,6 +239,8 @@ def arguments():
     commands = parser.add_subparsers(dest="command", required=True)
     ready = commands.add_parser("ready", help="whether the service answers GET /_health")
     ready.add_argument("socket")
+    listening = commands.add_parser("listens", help="whether somebody listens there")
+    listening.add_argument("socket")
     one = commands.add_parser("call", help="one request; prints the CGI response")
     one.add_argument("socket")
     one.add_argument("method")
@@ -242,6 +255,8 @@ def main():
     given = arguments()
     if given.command == "ready":
         return 0 if call(given.socket, "GET", "/_health").status == 200 else 1
+    if given.command == "listens":
+        return 0 if listens(given.socket) else 1
     body = sys.stdin.buffer.read() if given.body == "-" else given.body.encode()
     params = dict(param.split("=", 1) for param in given.param)
     reply = call(given.socket, given.method, given.path, body, keep=given.keep, **params)

@@ -68,6 +68,11 @@ is_ready() {
     python3 "$ROOT/tests/lib/fcgi.py" ready "$1" 2>/dev/null
 }
 
+# is_listening SOCKET : somebody does; a socket's file is there a moment earlier
+is_listening() {
+    python3 "$ROOT/tests/lib/fcgi.py" listens "$1"
+}
+
 # start_service NAME SOCKET [VARIABLE=VALUE...] [WRAPPER...] : start cgi-NAME on SOCKET and wait until it answers
 start_service() {
     launch "$1" "$2" env "${@:3}" spawn-fcgi -s "$2" -b 4096 -n -- "$BUILD_DIR/cgi-$1"
