@@ -17,6 +17,9 @@ SYSCONFDIR ?= /etc
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 MODULEDIR  ?= $(PREFIX)/lib/nginx/modules
 
+# What the file `services` lists; scripts/lib/services.sh has what stands against a line.
+services := $(shell sed -n 's/^\([a-z][a-z]*\)[[:blank:]].*/\1/p' services)
+
 # The same name for the same file, however it was given: the dependency files hold it.
 override BUILD := $(abspath $(BUILD))
 
@@ -35,7 +38,7 @@ fortify    = $(if $(SANITIZE),,$(if $(optimized),-U_FORTIFY_SOURCE -D_FORTIFY_SO
 sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 dialect   := -std=gnu11 -D_GNU_SOURCE -Icgi-common/responder/include -Icgi-common/message
 # Tests may look at what a service may not.
-private   := -Icgi-common/responder -Icgi-app -Icgi-transform
+private   := -Icgi-common/responder $(services:%=-Icgi-%)
 c_flags   := $(dialect) -pthread $(warnings) $(WERROR) -fPIE $(hardening) $(sanitize) $(CPPFLAGS) $(CFLAGS) $(fortify)
 ld_flags  := -pthread -pie $(hard_link) $(sanitize) $(CFLAGS) $(LDFLAGS)
 libs      := -ljansson -lutf8proc -lseccomp
@@ -44,28 +47,27 @@ responder := $(BUILD)/libresponder.a
 message   := $(BUILD)/libmessage.a
 
 object    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-app       := $(call object,$(wildcard cgi-app/*.c))
-transform := $(call object,$(wildcard cgi-transform/*.c))
-tests     := $(call object,$(wildcard tests/unit/*.c tests/fuzz/*.c tests/bench/*.c))
-in_archives := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c))
-own       := $(call object,tests/handlers/service.c) $(BUILD)/obj/cookbook.o
-objects   := $(in_archives) $(app) $(transform) $(tests) $(own)
-programs  := $(BUILD)/cgi-app $(BUILD)/cgi-transform $(patsubst %,$(BUILD)/tests/%,grapheme hardening record message threaded \
-             handlers cookbook sandboxed refusing)
-handlers  := $(filter-out %/main.o,$(app) $(transform))
+# cgi-NAME/*.c of each service are the program cgi-NAME.
+of         = $(call object,$(wildcard cgi-$(1)/*.c))
+handlers  := $(filter-out %/main.o,$(foreach name,$(services),$(call of,$(name))))
+objects   := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/message/*.c)) \
+             $(foreach name,$(services),$(call of,$(name)))
+programs  := $(services:%=$(BUILD)/cgi-%)
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
 modules   := compose drain metrics
 # nginx brings no gcov for them.
 module_flags := $(filter-out --coverage,$(CFLAGS))
 
-.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile fuzz lint coverage format asan tsan install \
-        uninstall deb clean help
+.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile fuzz lint coverage format asan tsan \
+        generate install uninstall deb clean help
 
-build: $(BUILD)/cgi-app $(BUILD)/cgi-transform nginx-modules  ## compile all (the default)
+build: $(programs) nginx-modules  ## compile all (the default)
 
 nginx-modules: $(modules:%=$(BUILD)/ngx_http_%_module.so)
 
-test-programs: $(programs) $(BUILD)/tests/failing_malloc.so
+-include tests/tests.mk # the images are built without tests/
+
+test-programs: $(programs)
 
 objects: $(objects)
 
@@ -105,6 +107,9 @@ coverage: ## the lines and branches of the services that their tests reach, by f
 
 format:  ## put all C into its form
 	clang-format -i $$(git ls-files '*.c' '*.h')
+
+generate: ## write `services` and the settings into the files that other tools read whole
+	./scripts/generate
 
 asan:    ## the tests against a build with AddressSanitizer and UndefinedBehaviorSanitizer
 	SANITIZE=address,undefined ./scripts/test
@@ -146,32 +151,8 @@ $(responder) $(message):
 	rm -f $@
 	$(AR) rcs $@ $^
 
-$(BUILD)/cgi-app: $(app) $(message) $(responder)
-$(BUILD)/cgi-transform: $(transform) $(message) $(responder)
-$(BUILD)/tests/grapheme: $(call object,tests/unit/grapheme.c tests/unit/uax29.c cgi-transform/reverse.c)
-$(BUILD)/tests/hardening: $(call object,tests/unit/hardening.c)
-$(BUILD)/tests/record: $(call object,tests/unit/record.c) $(responder)
-$(BUILD)/tests/message: $(call object,tests/unit/message.c tests/fuzz/message.c) $(message) $(responder)
-# The test makes allocations fail.
-$(BUILD)/tests/message: ld_flags += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-$(BUILD)/tests/sandboxed: $(call object,tests/unit/sandboxed.c) $(responder)
-$(BUILD)/tests/refusing: $(call object,tests/unit/refusing.c)
-# The same handlers under plain libfcgi, a thread for each connection: what the dispatcher is compared with.
-$(BUILD)/tests/threaded: $(call object,tests/bench/threaded.c) $(handlers) $(message)
-$(BUILD)/tests/threaded: libs := -l:libfcgi.a $(responder) $(libs)
-$(BUILD)/tests/threaded: | $(responder)
-
-# Services as anybody may write one. The samples of docs/handlers.md are one program.
-$(BUILD)/tests/handlers: $(call object,tests/handlers/service.c) $(responder)
-$(BUILD)/tests/cookbook: $(BUILD)/obj/cookbook.o $(responder)
-$(BUILD)/cookbook.c: docs/handlers.md tests/lib/cookbook.py
-	python3 tests/lib/cookbook.py source $< >$@.new
-	mv $@.new $@
-
-# A library for LD_PRELOAD, which takes malloc's place: no sanitizer in it, they have their own malloc.
-$(BUILD)/tests/failing_malloc.so: tests/unit/failing_malloc.c $(BUILD)/flags
-	@mkdir -p $(@D)
-	$(CC) $(filter-out $(sanitize),$(c_flags)) -fPIC -shared $(LDFLAGS) -o $@ $<
+$(foreach name,$(services),$(eval $(BUILD)/cgi-$(name): $(call of,$(name))))
+$(services:%=$(BUILD)/cgi-%): $(message) $(responder)
 
 $(programs):
 	@mkdir -p $(@D)
@@ -199,17 +180,8 @@ $(shell mkdir -p $(BUILD))
 $(file >$(BUILD)/flags,$(CC) $(c_flags) $(ld_flags))
 endif
 
-# These services look at no more than any may.
-$(own): c_flags := $(filter-out -Icgi-common/message,$(c_flags))
-$(tests): c_flags += $(private)
-
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
-
-$(BUILD)/obj/cookbook.o: $(BUILD)/cookbook.c $(BUILD)/flags
-	$(CC) $(c_flags) -MMD -MP -c -o $@ $<
-
--include tests/fuzz/fuzz.mk # the images are built without tests/
 
 -include $(objects:.o=.d)

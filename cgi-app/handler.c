@@ -1,9 +1,11 @@
 /*
- * app: checks the message, draws the number, and has nginx call transform.
+ * app, the entry point: checks the message, draws the number, and has nginx call transform.
+ *
+ * POST /api {"message": m} checks m and gives {"message":…,"rand":r}, in which an SSI tag stands for the value that nginx
+ * fetches from transform; GET / says what this is; GET /_health. Errors: see message_decode() in message.h.
  */
-#include "handler.h"
-
 #include "message.h"
+#include "service.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /*
  * The program cgi-app.
  */
-#include "handler.h"
 #include "responder.h"
+
+extern const struct service app_service; /* handler.c */
 
 int
 main(int argc, char *argv[])

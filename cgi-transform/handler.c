@@ -1,11 +1,13 @@
 /*
- * transform: a message comes in, it goes out reversed.
+ * transform: a message comes in, it goes out reversed. To make it compute something else, replace append_reversed().
+ *
+ * POST /reverse {"message": m} gives {"message": m reversed}; POST /reverse/message gives the reversed string alone, a JSON
+ * value that app's reply includes; GET /_health. Errors: see message_decode() in message.h.
  */
-#include "handler.h"
-
 #include "json_string.h"
 #include "message.h"
 #include "reverse.h"
+#include "service.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,9 @@
 /*
  * The program cgi-transform.
  */
-#include "handler.h"
 #include "responder.h"
+
+extern const struct service transform_service; /* handler.c */
 
 int
 main(int argc, char *argv[])

@@ -3,10 +3,9 @@
  * thread for each connection, blocking reads. It is what cgi-common/ would be without its dispatcher; not for use.
  * usage: spawn-fcgi -s SOCKET -n -- threaded app|transform THREADS
  */
-#include "../../cgi-app/handler.h"
-#include "../../cgi-transform/handler.h"
 #include "answer.h"
 #include "log.h"
+#include "service.h"
 
 #include <fcgiapp.h>
 #include <pthread.h>
@@ -16,6 +15,9 @@
 #include <string.h>
 
 enum { MAX_BODY = 1 << 20 };
+
+extern const struct service app_service;
+extern const struct service transform_service;
 
 /* As much as CONTENT_LENGTH says, in a buffer that each thread keeps. */
 static void

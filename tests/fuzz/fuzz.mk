@@ -10,7 +10,7 @@ fuzzers    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 fuzz_once  := $(fuzzers:%=$(BUILD)/tests/fuzz/%)
 fuzz_lib   := $(filter-out tests/fuzz/lib/once.c,$(wildcard tests/fuzz/lib/*.c))
 fuzz_object = $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(1))
-fuzzed     := $(call fuzz_object,$(wildcard cgi-common/*/*.c) $(filter-out %/main.c,$(wildcard cgi-app/*.c cgi-transform/*.c)))
+fuzzed     := $(call fuzz_object,$(wildcard cgi-common/*/*.c) $(filter-out %/main.c,$(wildcard $(services:%=cgi-%/*.c))))
 fuzz_tests := $(call object,$(wildcard tests/fuzz/*.c tests/fuzz/lib/*.c))
 fuzz_flags := $(dialect) $(private) -pthread $(warnings) -O1 -g -fno-omit-frame-pointer \
               -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all $(CPPFLAGS)

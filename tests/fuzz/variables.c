@@ -7,9 +7,6 @@
  * log goes to standard error, which is taken over: libFuzzer wants -close_fd_mask=2, so that it writes elsewhere.
  */
 #include "../../cgi-common/responder/answer.h"
-
-#include "../../cgi-app/handler.h"
-#include "../../cgi-transform/handler.h"
 #include "log.h"
 
 #include "lib/check.h"
@@ -23,6 +20,9 @@
 #include <unistd.h>
 
 enum { MAX_BODY = 300, MOST_VARIABLES = 100 };
+
+extern const struct service app_service;
+extern const struct service transform_service;
 
 /* ---- the input ---- */
 

@@ -1,24 +1,42 @@
-# The instances of a running copy: how they start and end, and what nginx is told of them. Sourced after scripts/lib.sh,
-# render.sh and sets.sh. routing.sh calls these functions; on a host, those of the same names in host/cgi-message.
+# What ./scripts/run starts: the processes of a copy in RUN_DIR, how its instances start and end, and what nginx is told of
+# them. One of the two platforms (platform.sh). Sourced after nginx.sh and sets.sh.
 #
 # In RUN_DIR, of the instance app-blue-1: app-blue-1.sock, .status (its sockets), .pid (of its multiwatch);
 # bin/app-blue/cgi-app, its program, a copy: a worker that dies is replaced by one of the same build.
 # shellcheck shell=bash
 
-BACKLOG=4096     # per instance; the kernel's net.core.somaxconn cuts it
 DRAIN_SECONDS=25 # longer than nginx's worker_shutdown_timeout and the services' own limit, 20 s each
 # shellcheck disable=SC2034 # for routing.sh
-TOOL=./scripts/  # what an operator calls: this, and start, route, stop
+TOOL=./scripts/               # and start, route, stop
+SUPERVISOR=(serve spawn-fcgi multiwatch) # what an instance's pid is in turn
 
-# instances_of SET : the names of its instances, one a line
-instances_of() {
-    local i
-    for ((i = 1; i <= ${INSTANCES[$1]:-0}; i++)); do say "$1-$i"; done
+# ---- what runs ----
+
+# is_ours PID COMMAND... : it runs, its program is one of these, and it was started for this RUN_DIR: its working folder is
+# that. A pid alone proves nothing: the file may be old, and the number another process's by now.
+is_ours() {
+    local pid=$1 stat command
+    shift
+    { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
+    [[ $stat != *") Z "* && /proc/$pid/cwd -ef $RUN_DIR ]] || return 1
+    # The kernel keeps 15 bytes of a program's name.
+    for command; do [[ $stat == "$pid (${command:0:15}) "* ]] && return; done
+    return 1
 }
 
-# build_of SET : which build it runs, as git describes it
-build_of() {
-    cat "$RUN_DIR/bin/$1/build"
+# pid_of NAME COMMAND... : the pid in $RUN_DIR/NAME.pid, if that is ours and runs one of these
+pid_of() {
+    local pid
+    { read -r pid <"$RUN_DIR/$1.pid"; } 2>/dev/null && is_ours "$pid" "${@:2}" && say "$pid"
+}
+
+# all_ours COMMAND... : the pids of all that runs for this RUN_DIR and is one of these programs, one a line.
+all_ours() {
+    local pid
+    for pid in /proc/[0-9]*; do
+        is_ours "${pid#/proc/}" "$@" && say "${pid#/proc/}"
+    done
+    true
 }
 
 # ---- starting ----
@@ -26,7 +44,7 @@ build_of() {
 pids=() # of what this script has started
 
 # start NAME COMMAND... : in a session of its own, so that Ctrl-C reaches this script alone, which then drains; and in
-# RUN_DIR, which tells whose it is (is_ours). The lock is this script's alone.
+# RUN_DIR, which tells whose it is (is_ours). The locks are this script's alone.
 start() {
     local name=$1
     shift
@@ -35,36 +53,44 @@ start() {
     pids+=($!)
 }
 
-# spawn-fcgi opens the socket, multiwatch keeps one worker on it, however often that dies (-r).
 start_instance() {
-    STATUS_SOCKET=$RUN_DIR/$1.status start "$1" spawn-fcgi -s "$RUN_DIR/$1.sock" -M 0600 -b "$BACKLOG" -n -- \
-        "$(command -v multiwatch)" -f 1 -r 2000000000 -t 1 -- "$RUN_DIR/bin/${1%-*}/cgi-${1%%-*}"
+    STATUS_SOCKET=$RUN_DIR/$1.status start "$1" "$ROOT/scripts/serve" "$RUN_DIR/$1.sock" 0600 "$RUN_DIR/bin/${1%-*}/cgi-${1%%-*}"
     { say "${pids[-1]}" >"$RUN_DIR/$1.pid"; } 2>/dev/null || die "$RUN_DIR/$1.pid cannot be written; is the disk full?"
 }
 
-# start_set SET COUNT PROGRAM : of a copy of it. Returns before they serve.
 start_set() {
     local i bin=$RUN_DIR/bin/$1
     mkdir -p -- "$bin" && cp --remove-destination -- "$3" "$bin/" || return 1
-    git -C "$ROOT" describe --always --dirty 2>/dev/null >"$bin/build" || say unknown >"$bin/build"
+    build_name "$3" "$(git -C "$ROOT" describe --always --dirty 2>/dev/null || say unknown)" >"$bin/build"
     for ((i = 1; i <= $2; i++)); do start_instance "$1-$i"; done
 }
 
-# answer NAME... : each says that it is healthy, by way of its queue
-answer() {
-    local name
-    for name; do
-        [[ -S $RUN_DIR/$name.sock ]] && REQUEST_METHOD=GET SCRIPT_NAME=/_health \
-            timeout 2 cgi-fcgi -bind -connect "$RUN_DIR/$name.sock" 2>/dev/null | grep -q '"pass"' || return 1
-    done
+# ---- instances ----
+
+instances_of() {
+    local i
+    for ((i = 1; i <= ${INSTANCES[$1]:-0}; i++)); do say "$1-$i"; done
 }
 
-# log_of NAME : where it says what
+sockets_of() {
+    local name
+    for name in $(instances_of "$1"); do say "unix:$RUN_DIR/$name.$2"; done
+}
+
+build_of() {
+    cat "$RUN_DIR/bin/$1/build"
+}
+
+answer() {
+    local name
+    for name; do "$ROOT/scripts/ask-health" "$RUN_DIR/$name.sock" 2>/dev/null || return 1; done
+}
+
 log_of() {
     say "log/$1.log in $RUN_DIR"
 }
 
-# last_words NAME : the last line of an instance's log that is the service's own; multiwatch tells of each try
+# multiwatch tells of each try
 last_words() {
     grep -Ev '^(Spawning c|C)hild\[' "$RUN_DIR/log/$1.log" | tail -n 1
 }
@@ -87,34 +113,24 @@ end() {
     (($#)) || return 0
     kill "-$signal" "$@" 2>/dev/null || true
     wait_until "$DRAIN_SECONDS" all_gone "$@" && return
-    say "${0##*/}: still running after $DRAIN_SECONDS s, killed: $*" >&2
+    complain "still running after $DRAIN_SECONDS s, killed: $*"
     kill -KILL "$@" 2>/dev/null || true
 }
 
-# end_set SET : drain all its instances
 end_set() {
     local file name pid ending=()
     for file in "$RUN_DIR/$1"-*.pid; do
         name=$(basename "$file" .pid)
-        pid=$(pid_of "$name" spawn-fcgi multiwatch) && ending+=("$pid")
+        pid=$(pid_of "$name" "${SUPERVISOR[@]}") && ending+=("$pid")
     done
     end TERM "${ending[@]}"
     rm -f -- "$RUN_DIR/$1"-*.{sock,status,pid}
 }
 
-# ---- what nginx is told ----
+# ---- nginx ----
 
-# addresses_of SET KIND : the sockets of its instances; KIND is sock or status
-addresses_of() {
-    local name
-    for name in $(instances_of "$1"); do say "unix:$RUN_DIR/$name.$2"; done
-}
-
-# render_sets : nginx's files by INSTANCES and WEIGHT
 render_sets() {
-    call_sets app
-    call_sets transform
-    render_nginx "$RUN_DIR/bin/nginx" "$APP_INSTANCES" "$TRANSFORM_INSTANCES"
+    render_services "$RUN_DIR/bin/nginx"
 }
 
 nginx_pid() {
@@ -125,7 +141,6 @@ test_nginx() {
     nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf"
 }
 
-# nginx_error : the last that it complained of
 nginx_error() {
     tail -n 1 "$RUN_DIR/log/error.log"
 }

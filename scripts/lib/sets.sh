@@ -1,6 +1,6 @@
 # The sets of a service: two, blue and green, of instances with sockets of their own, so that a new build can run beside the
 # old one. The file `sets` in RUN_DIR says how many instances of each are to run, and what part of the requests it has.
-# Sourced after scripts/lib.sh, by the scripts and by cgi-message on a host.
+# Sourced after services.sh, by the scripts and by cgi-message on a host.
 # shellcheck shell=bash
 
 # other_colour COLOUR
@@ -8,17 +8,40 @@ other_colour() {
     if [[ $1 == blue ]]; then say green; else say blue; fi
 }
 
-# require_set SERVICE COLOUR : die unless there can be one of this name
+# require_set SERVICE COLOUR : there can be one of this name
 require_set() {
-    [[ $1 == app || $1 == transform ]] || die "\"$1\" is no service; app and transform are"
-    [[ $2 == blue || $2 == green ]] || die "\"$2\" is no colour of $1; blue and green are"
+    require_service "$1"
+    require_choice "colour of $1" "$2" blue green
 }
 
 declare -A INSTANCES=() WEIGHT=() # of each set, by its name: app-blue
 
+# all_sets : the names of all that there can be
+all_sets() {
+    local service
+    for service in "${SERVICES[@]}"; do say "$service-blue"$'\n'"$service-green"; done
+}
+
+# plan_blue : all services are blue, with as many instances as the settings say
+plan_blue() {
+    local service
+    for service in "${SERVICES[@]}"; do
+        INSTANCES[$service-blue]=$(instances_setting "$service") WEIGHT[$service-blue]=100
+        INSTANCES[$service-green]=0 WEIGHT[$service-green]=0
+    done
+}
+
+# build_name PROGRAM WORDS : what tells this build from others: the words, and a hash of the program
+build_name() {
+    local hash
+    hash=$(sha256sum <"$1")
+    say "$2 ${hash:0:12}"
+}
+
 # load_sets : as they are
 load_sets() {
     local name instances weight
+    for name in $(all_sets); do INSTANCES[$name]=0 WEIGHT[$name]=0; done
     while read -r name instances weight; do
         INSTANCES[$name]=$instances WEIGHT[$name]=$weight
     done <"$RUN_DIR/sets"
@@ -27,7 +50,7 @@ load_sets() {
 # draft_sets : written beside, for what comes next to be one rename, which no full disk can stop
 draft_sets() {
     local name lines=
-    for name in {app,transform}-{blue,green}; do
+    for name in $(all_sets); do
         lines+="$name ${INSTANCES[$name]:-0} ${WEIGHT[$name]:-0}"$'\n'
     done
     { printf %s "$lines" >"$RUN_DIR/sets.new"; } 2>/dev/null

@@ -1,17 +1,18 @@
 # How services fare: what each tells on its status socket, and what is known of nginx, as a table or as JSON. Sourced after
-# scripts/lib.sh and sets.sh, by scripts/status and by cgi-message on a host.
+# sets.sh, by scripts/status and by cgi-message on a host.
 # shellcheck shell=bash
 
-# ask SOCKET : the JSON that an instance tells; nothing when it does not
-ask() {
-    REQUEST_METHOD=GET SCRIPT_NAME=/_status timeout 2 cgi-fcgi -bind -connect "$1" 2>/dev/null | sed '1,/^\r*$/d' || true
+# ask_status SOCKET : the JSON that an instance tells; nothing when it does not. cgi-fcgi sends its whole environment as params.
+ask_status() {
+    env -i PATH="$PATH" REQUEST_METHOD=GET SCRIPT_NAME=/_status timeout 2 cgi-fcgi -bind -connect "$1" 2>/dev/null |
+        sed '1,/^\r*$/d' || true
 }
 
 # service_status NAME SOCKET SET : its object. Of a set that is not to run any more it drains, if it answers at all.
 service_status() {
     local told state=draining
     ((INSTANCES[$3] == 0)) || state=serving
-    told=$(ask "$2")
+    told=$(ask_status "$2")
     jq -c --arg name "$1" --arg state "$state" --arg colour "${3#*-}" --argjson share "$(share_of "$3")" \
         '{name: $name, state: (if . then $state else "silent" end)} + . + {colour: $colour, share: $share}' <<<"${told:-null}"
 }
@@ -62,6 +63,12 @@ prometheus() {
         family("cgi_server_threads"; "That take requests."; .threads),
         family("cgi_server_busy_threads"; "That are in a request."; .busy),
         family("cgi_server_connections"; "Of nginx to it, idle ones among them."; .connections)'
+}
+
+# require_format [WORD...] : --json, --prometheus, or none
+require_format() {
+    (($# == 0)) || require_choice format "$1" --json --prometheus
+    require_words -- "${@:2}"
 }
 
 # show_status [--json | --prometheus] : the objects on standard input, in one array, as metrics, or in a table. Fails if one

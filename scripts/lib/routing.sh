@@ -1,7 +1,6 @@
-# Which set of a service gets how many of its requests, in nginx's configuration. Sourced after scripts/lib.sh, render.sh,
-# sets.sh, which has INSTANCES and WEIGHT: who changes these has nginx take it over, and instances.sh, in whose place
-# cgi-message on a host has functions of its own. What fails leaves all as it was, returns 1 and puts the reason into WHY: it
-# is for the caller to say.
+# Which set of a service gets how many of its requests, in nginx's configuration. Sourced after nginx.sh, sets.sh, which has
+# INSTANCES and WEIGHT: who changes these has nginx take it over, and a platform (platform.sh). What fails leaves all as it was,
+# returns 1 and puts the reason into WHY: it is for the caller to say.
 # shellcheck shell=bash
 # shellcheck disable=SC2004 # INSTANCES and WEIGHT are by name: without the $ it would be another one
 
@@ -18,21 +17,29 @@ serving_sets() {
 
 # call_sets SERVICE : what one_set sets, by INSTANCES and WEIGHT
 call_sets() {
-    local name=${1^^} sets set lines='' status=()
+    local sets set lines='' status=()
     mapfile -t sets < <(serving_sets "$1")
     for set in "${sets[@]}"; do
         # shellcheck disable=SC2046 # a word each
-        lines+=$(server_lines "${WEIGHT[$set]}" $(addresses_of "$set" sock))$'\n'
-        mapfile -t -O "${#status[@]}" status < <(addresses_of "$set" status)
+        lines+=$(server_lines "${WEIGHT[$set]}" $(sockets_of "$set" sock))$'\n'
+        mapfile -t -O "${#status[@]}" status < <(sockets_of "$set" status)
     done
-    printf -v "${name}_CALL" %s "cgi-$1"
-    ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || printf -v "${name}_CALL" %s "\$cgi_$1"
-    printf -v "${name}_SERVERS" %s "${lines%$'\n'}"
-    printf -v "${name}_STATUS_SERVERS" %s "$(server_lines 1 "${status[@]}")"
-    for set in blue green; do
-        # shellcheck disable=SC2046 # a word each
-        printf -v "${name}_${set^^}_SERVERS" %s "$(server_lines 1 $(addresses_of "$1-$set" sock))"
-    done
+    CALL[$1]=cgi-$1
+    ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || CALL[$1]=\$cgi_$1
+    SERVERS[$1]=${lines%$'\n'}
+    STATUS_SERVERS[$1]=$(server_lines 1 "${status[@]}")
+    # shellcheck disable=SC2046 # a word each
+    BLUE_SERVERS[$1]=$(server_lines 1 $(sockets_of "$1-blue" sock))
+    # shellcheck disable=SC2046
+    GREEN_SERVERS[$1]=$(server_lines 1 $(sockets_of "$1-green" sock))
+    set_timeout "$1" "$(instances_setting "$1")"
+}
+
+# render_services MODULE_DIR : nginx's files by INSTANCES and WEIGHT
+render_services() {
+    local service
+    for service in "${SERVICES[@]}"; do call_sets "$service"; done
+    render_nginx "$1"
 }
 
 # ---- having nginx take it over ----
@@ -93,12 +100,12 @@ fail_set() {
 # begin_set SET PROGRAM : start its instances, as many as its service has, and let nginx know of them. They have no part of
 # the requests yet. Takes START_SECONDS at most until they serve.
 begin_set() {
-    local count=${1%-*}_INSTANCES said names
-    count=${count^^}
+    local count said names
+    count=$(instances_setting "${1%-*}")
     end_set "$1" # what somebody who was killed has left
     said=$("$2" -t 2>&1) || fail_set "$1" "$1 does not start: ${said%%$'\n'*}" || return
-    start_set "$1" "${!count}" "$2" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
-    INSTANCES[$1]=${!count} WEIGHT[$1]=0
+    start_set "$1" "$count" "$2" || fail_set "$1" "$1 does not start: its program cannot be put into $RUN_DIR/bin" || return
+    INSTANCES[$1]=$count WEIGHT[$1]=0
     mapfile -t names < <(instances_of "$1")
     wait_until "$START_SECONDS" answer "${names[@]}" ||
         fail_set "$1" "$1 does not serve; $(log_of "${names[0]}") says: $(last_words "${names[0]}")" || return
@@ -110,7 +117,7 @@ finish_set() {
     INSTANCES[$1]=0
     take_over || return 1
     wait_until "$DRAIN_SECONDS" has_drained "$(nginx_pid)" ||
-        say "${0##*/}: nginx still finishes requests after $DRAIN_SECONDS s; ending $1 all the same" >&2
+        complain "nginx still finishes requests after $DRAIN_SECONDS s; ending $1 all the same"
     end_set "$1"
 }
 
@@ -119,7 +126,7 @@ finish_set() {
 # show : what runs, which build, and its part of the requests
 show() {
     local set total
-    for set in {app,transform}-{blue,green}; do
+    for set in $(all_sets); do
         ((${INSTANCES[$set]})) || continue
         total=$((WEIGHT[${set%-*}-blue] + WEIGHT[${set%-*}-green]))
         printf '%-16s %3d instances %3d of %d   %s\n' "$set" "${INSTANCES[$set]}" "${WEIGHT[$set]}" "$total" "$(build_of "$set")"
@@ -130,23 +137,34 @@ show() {
 take_weight() {
     local colour=${2%%=*} weight=${2#*=}
     require_set "$1" "$colour"
-    [[ $weight =~ ^[0-9]{1,4}$ ]] || die "the weight of $colour is \"$weight\"; set it to a whole number from 0 to 9999"
+    [[ $weight =~ ^[0-9]{1,4}$ ]] || misuse "the weight of $colour is \"$weight\"; set it to a whole number from 0 to 9999"
     WEIGHT[$1-$colour]=$((10#$weight))
     ((WEIGHT[$1-$colour] == 0 || ${INSTANCES[$1-$colour]})) ||
         die "$colour of $1 does not run; ${TOOL}start $1 $colour starts it"
 }
 
+# require_weights SERVICE COLOUR | SERVICE COLOUR=WEIGHT... : nothing else, and none twice
+require_weights() {
+    local part seen=
+    require_service "$1"
+    (($# > 1)) || misuse "a colour of $1 is missing; blue and green are"
+    (($# > 2)) || [[ $2 == *=* ]] || { require_set "$1" "$2" && return; }
+    for part in "${@:2}"; do
+        require_set "$1" "${part%%=*}"
+        [[ $part == *=* ]] || misuse "\"$part\" has no weight; say $part=90, or one colour alone"
+        [[ " $seen " != *" ${part%%=*} "* ]] || misuse "\"$part\" is one word too many; ${part%%=*} has a weight already"
+        seen+=" ${part%%=*}"
+    done
+}
+
 # route SERVICE COLOUR | SERVICE COLOUR=WEIGHT...
 route() {
     local part
-    require_set "$1" blue
+    require_weights "$@"
     WEIGHT[$1-blue]=0 WEIGHT[$1-green]=0
     if (($# == 2)) && [[ $2 != *=* ]]; then set -- "$1" "$2=100"; fi
-    for part in "${@:2}"; do
-        [[ $part == *=* ]] || die "\"$part\" has no weight; say $part=90, or one colour alone"
-        take_weight "$1" "$part"
-    done
-    ((WEIGHT[$1-blue] + WEIGHT[$1-green])) || die "all weights are 0; nobody would answer for $1"
+    for part in "${@:2}"; do take_weight "$1" "$part"; done
+    ((WEIGHT[$1-blue] + WEIGHT[$1-green])) || misuse "all weights are 0; nobody would answer for $1"
     take_over || die "$WHY; nothing has changed"
 }
 

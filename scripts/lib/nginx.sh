@@ -1,0 +1,150 @@
+# nginx's configuration: the files in nginx/ with the settings filled in, those in nginx/each/ once for each service, and how a
+# running nginx takes it over. Sourced after settings.sh, by the scripts, nginx/entrypoint in the container, and cgi-message on
+# a host.
+# shellcheck shell=bash
+
+# make_certificate : a self-signed pair, unless TLS_CERT names one
+make_certificate() {
+    [[ -z ${TLS_CERT:-} ]] || return 0
+    TLS_CERT=$RUN_DIR/tls/cert.pem TLS_KEY=$RUN_DIR/tls/key.pem
+    openssl x509 -in "$TLS_CERT" -noout -checkend 86400 >/dev/null 2>&1 && [[ -r $TLS_KEY ]] && return 0
+    (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 365 \
+        -subj /CN=localhost -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' \
+        -keyout "$TLS_KEY" -out "$TLS_CERT" 2>/dev/null) || die "openssl cannot make a self-signed pair"
+}
+
+# server_lines WEIGHT ADDRESS... : lines of an nginx upstream, which wants one at least: "down" is not called.
+server_lines() {
+    local address
+    for address in "${@:2}"; do
+        # max_fails=0: never taken out. A worker that died is back in a moment, and if all are out, all fails.
+        say "server $address weight=$1 max_fails=0;"
+    done
+    (($# > 1)) || say 'server 127.0.0.1:9 down;'
+}
+
+# What stands for a service in nginx/each/*.conf, by its name.
+declare -A CALL=() SERVERS=() BLUE_SERVERS=() GREEN_SERVERS=() STATUS_SERVERS=() TIMEOUT_MS=()
+
+# one_set SERVICE ADDRESS... : where a service has no colours, all of it is blue, and is asked itself how it fares
+one_set() {
+    CALL[$1]=cgi-$1
+    SERVERS[$1]=$(server_lines 1 "${@:2}")
+    BLUE_SERVERS[$1]=${SERVERS[$1]}
+    GREEN_SERVERS[$1]=$(server_lines 1)
+    STATUS_SERVERS[$1]=${SERVERS[$1]}
+    set_timeout "$1" $(($# - 1))
+}
+
+# set_timeout SERVICE COUNT : two instances in a row take as long as a lone one
+set_timeout() {
+    TIMEOUT_MS[$1]=$((UPSTREAM_TIMEOUT * ($2 > 1 ? 500 : 1000)))
+}
+
+# ---- filling in ----
+
+# fill_line TEXT : with the value of NAME where it has ${NAME}, in $filled. Once: a value is no text to be filled in again.
+fill_line() {
+    local rest=$1 name
+    filled=
+    while [[ $rest =~ \$\{([A-Z_]+)\} ]]; do
+        name=${BASH_REMATCH[1]}
+        filled+=${rest%%"\${$name}"*}${!name}
+        rest=${rest#*"\${$name}"}
+    done
+    filled+=$rest
+}
+
+# fill FILE : a file of nginx/ with the settings filled in, in $text. nginx looks for a relative include beside its main file,
+# which on a host with other sites is not ours.
+fill() {
+    local line filled
+    text=
+    while IFS= read -r line; do
+        fill_line "$line"
+        [[ ! $filled =~ ^(\ *include\ +)([a-z].*) ]] || filled=${BASH_REMATCH[1]}$RUN_DIR/nginx/${BASH_REMATCH[2]}
+        text+=$filled$'\n'
+    done <"$ROOT/nginx/$1"
+}
+
+# fill_to FILE DESTINATION
+fill_to() {
+    local text
+    fill "$1"
+    # In a process of its own: a limit of the size of files (ulimit -f) ends who goes over it.
+    { [[ -d ${2%/*} ]] || mkdir -p -- "${2%/*}"; (printf %s "$text" >"$2"); } 2>/dev/null ||
+        die "$2 cannot be written; is the disk full?"
+}
+
+# fill_each SERVICE : nginx/each/*.conf, for it
+# shellcheck disable=SC2034 # fill looks them up by name
+fill_each() {
+    local file SERVICE=$1
+    local SERVICE_CALL=${CALL[$1]} SERVICE_SERVERS=${SERVERS[$1]} SERVICE_BLUE_SERVERS=${BLUE_SERVERS[$1]} \
+        SERVICE_GREEN_SERVERS=${GREEN_SERVERS[$1]} SERVICE_STATUS_SERVERS=${STATUS_SERVERS[$1]} \
+        SERVICE_TIMEOUT_MS=${TIMEOUT_MS[$1]}
+    local SERVICE_LOCATION="= ${SERVICE_PATH[$1]}" SERVICE_CALLERS_ONLY='internal;'
+    if [[ ${SERVICE_CALLERS[$1]} == clients ]]; then
+        SERVICE_LOCATION=${SERVICE_PATH[$1]} SERVICE_CALLERS_ONLY="limit_conn cgi-clients $MAX_CLIENTS;"
+    fi
+    for file in "$ROOT"/nginx/each/*.conf; do
+        fill_to "each/${file##*/}" "$RUN_DIR/nginx/each/$1/${file##*/}"
+    done
+}
+
+# render_nginx MODULE_DIR : fill the settings, and what stands in CALL and those beside it, into nginx's files, in
+# $RUN_DIR/nginx. Returns 1 if it cannot be written.
+# shellcheck disable=SC2034 # fill looks them up by name
+render_nginx() {
+    local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
+        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100))
+    # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
+    ((EUID != 0)) || USER_DIRECTIVE='user root;'
+    [[ $BIND != *:* ]] || LISTEN=[$BIND]
+    [[ $BIND != :: ]] || DUAL_STACK=' ipv6only=off'
+    for service in "${SERVICES[@]}"; do HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
+    for file in "$ROOT"/nginx/{*,snippets/*}.conf; do
+        fill_to "${file#"$ROOT/nginx/"}" "$RUN_DIR/nginx/${file#"$ROOT/nginx/"}"
+    done
+    for service in "${SERVICES[@]}"; do fill_each "$service"; done
+}
+
+# check_nginx : die unless nginx takes the configuration
+check_nginx() {
+    local said
+    said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1) || case $said in
+    *'bind()'* | *' of the "listen" directive'*)
+        die "BIND is \"$BIND\"; nginx cannot listen there: ${said%%$'\n'*}" ;;
+    *) die "nginx refuses its configuration: $said" ;;
+    esac
+    [[ -z $said ]] || say "$said" >&2
+}
+
+# ---- taking it over ----
+
+# worker_titles PID... : what each calls itself; nothing for one that has gone
+worker_titles() {
+    local worker
+    for worker; do { tr '\0' '\n' <"/proc/$worker/cmdline"; } 2>/dev/null || true; done
+}
+
+# leave WORKER... : none of them takes a request any more
+leave() {
+    ! worker_titles "$@" | grep -q 'worker process$'
+}
+
+# reload_nginx PID : have the master take over what is rendered. Returns once no worker takes a request by what was before;
+# 1 if the master does not do it.
+reload_nginx() {
+    local workers
+    read -ra workers <"/proc/$1/task/$1/children" || true # the line has no end
+    kill -HUP "$1"
+    wait_until 10 leave "${workers[@]}"
+}
+
+# has_drained PID : no worker is left that finishes what it began before a reload
+has_drained() {
+    local workers
+    read -ra workers <"/proc/$1/task/$1/children" || true
+    ! worker_titles "${workers[@]}" | grep -q 'is shutting down'
+}

@@ -1,0 +1,19 @@
+# The call that shows that all of it works: what the file `sample` has. Sourced after words.sh.
+# shellcheck shell=bash
+
+# load_sample : the request in SAMPLE_REQUEST; in SAMPLE_ANSWER jq's filter that is true of the right answer
+load_sample() {
+    local lines
+    mapfile -t lines < <(grep -v '^\(#\|$\)' "$ROOT/sample")
+    ((${#lines[@]} == 2)) || die "sample has ${#lines[@]} lines; it wants two, the request and the filter of its answer"
+    SAMPLE_REQUEST=${lines[0]} SAMPLE_ANSWER=${lines[1]}
+}
+
+load_sample
+
+# call_sample URL [CURL OPTION...] : send it; the answer is in $answer. Returns 1 if it is not the right one.
+call_sample() {
+    # -q, --noproxy: no rc file, and no proxy of somebody's environment
+    answer=$(curl -q --noproxy '*' -sS --max-time 10 "${@:2}" -d "$SAMPLE_REQUEST" "$1/api" 2>&1) || return
+    jq -e "$SAMPLE_ANSWER" <<<"$answer" >/dev/null 2>&1
+}

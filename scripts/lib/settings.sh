@@ -1,0 +1,155 @@
+# The settings of settings.tsv: filled in, checked before anything starts, kept for who changes the running copy later. Sourced
+# after words.sh and services.sh.
+# shellcheck shell=bash
+
+SETTING_NAMES=()
+declare -A LEAST=() MOST=() DEFAULT=() OWNER=() MEANING=() # of each, by its name; "-" where there is none
+
+# load_table : settings.tsv, and the number of instances of each service, which comes from `services`
+load_table() {
+    local name least most default owner meaning service
+    while IFS=$'\t' read -r name least most default owner meaning; do
+        [[ $name != '#'* ]] || continue
+        SETTING_NAMES+=("$name")
+        LEAST[$name]=$least MOST[$name]=$most DEFAULT[$name]=$default OWNER[$name]=$owner MEANING[$name]=$meaning
+    done <"$ROOT/scripts/lib/settings.tsv"
+    for service in "${SERVICES[@]}"; do
+        name=${service^^}_INSTANCES
+        SETTING_NAMES+=("$name")
+        LEAST[$name]=1 MOST[$name]=64 DEFAULT[$name]=${SERVICE_INSTANCES[$service]} OWNER[$name]=host
+        MEANING[$name]="processes of $service, each on a socket of its own"
+    done
+}
+
+load_table
+
+# list_settings : a line each, for --help
+list_settings() {
+    local name
+    for name in "${SETTING_NAMES[@]}"; do
+        printf '  %-20s %-10s %s\n' "$name" "${DEFAULT[$name]/#-/}" "${MEANING[$name]}"
+    done
+}
+
+# instances_setting SERVICE : how many instances it is to have
+instances_setting() {
+    local name=${1^^}_INSTANCES
+    say "${!name}"
+}
+
+# require_number NAME LEAST MOST
+require_number() {
+    local value=${!1}
+    if ! [[ $value =~ ^[0-9]{1,12}$ ]] || ((10#$value < $2 || 10#$value > $3)); then
+        die "$1 is \"$value\"; set it to a whole number from $2 to $3"
+    fi
+    printf -v "$1" %d "$((10#$value))" # 08 is eight, also for the next reader
+}
+
+# Where a running copy keeps its things; all of it can be deleted when it is stopped.
+settings_run_dir() {
+    local longest service
+    RUN_DIR=$(realpath -m -- "${RUN_DIR:-$ROOT/run}")
+    [[ $RUN_DIR =~ ^[A-Za-z0-9/._@%+-]+$ ]] ||
+        die "RUN_DIR is \"$RUN_DIR\"; nginx's configuration wants it of letters, digits and /._@%+- only"
+    longest=$(printf '%s\n' "${SERVICES[@]/%/-green-64.status}" | awk '{ if (length > most) most = length } END { print most + 1 }')
+    ((${#RUN_DIR} + longest <= 107)) ||
+        die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - longest))"
+}
+
+# The descriptors of an nginx worker: two for a request under way, the client's connection and that to a service; idle
+# ones kept to the services; a few of its own. The kernel does not share clients out evenly: the default fits into one
+# worker; of the most, one may have three quarters when there are two.
+settings_clients() {
+    local kept one most
+    DESCRIPTORS=$(ulimit -Hn)
+    [[ $DESCRIPTORS != unlimited ]] && ((DESCRIPTORS < 65536)) || DESCRIPTORS=65536
+    KEPT_CONNECTIONS=$((DESCRIPTORS / 8 / ${#SERVICES[@]}))
+    ((KEPT_CONNECTIONS <= 2048)) || KEPT_CONNECTIONS=2048
+    kept=$((${#SERVICES[@]} * KEPT_CONNECTIONS + 64))
+    one=$(((DESCRIPTORS - kept) / 2))
+    most=$(($(nproc) > 1 ? one * 4 / 3 : one))
+    : "${MAX_CLIENTS:=$((one < 8192 ? one : 8192))}"
+    require_number MAX_CLIENTS "${LEAST[MAX_CLIENTS]}" "${MOST[MAX_CLIENTS]}"
+    ((MAX_CLIENTS <= most)) ||
+        die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn; worker_connections, where nginx is the host's)"
+    # shellcheck disable=SC2034 # for scripts/run
+    WORKER_CONNECTIONS=$((2 * (MAX_CLIENTS < one ? MAX_CLIENTS : one) + kept))
+}
+
+settings_tls() {
+    [[ -n ${TLS_CERT:-}${TLS_KEY:-} ]] || return 0
+    [[ -n ${TLS_CERT:-} ]] || die "TLS_KEY is set, TLS_CERT is not; set both or none"
+    [[ -n ${TLS_KEY:-} ]] || die "TLS_CERT is set, TLS_KEY is not; set both or none"
+    local name
+    for name in TLS_CERT TLS_KEY; do
+        [[ -f ${!name} && -r ${!name} ]] || die "$name is \"${!name}\"; there is no file that can be read"
+    done
+    TLS_CERT=$(realpath -- "$TLS_CERT") TLS_KEY=$(realpath -- "$TLS_KEY")
+    local public
+    public=$(openssl x509 -in "$TLS_CERT" -noout -pubkey 2>/dev/null) ||
+        die "TLS_CERT is \"$TLS_CERT\"; it holds no certificate in PEM form"
+    [[ $(openssl pkey -in "$TLS_KEY" -pubout -passin pass: 2>/dev/null) == "$public" ]] ||
+        die "TLS_KEY is \"$TLS_KEY\"; it is not the key of TLS_CERT"
+}
+
+# What the services check themselves is none of ours, not even its default.
+settings_numbers() {
+    local name
+    for name in "${SETTING_NAMES[@]}"; do
+        [[ ${OWNER[$name]} != services && ${DEFAULT[$name]} != - ]] || continue
+        [[ -n ${!name:-} ]] || printf -v "$name" %s "${DEFAULT[$name]}"
+        [[ ${LEAST[$name]} == - ]] || require_number "$name" "${LEAST[$name]}" "${MOST[$name]}"
+    done
+}
+
+# Fill in what is not set, and refuse what cannot be, before anything starts.
+settings_load() {
+    settings_run_dir
+    settings_numbers
+    export MAX_BODY_BYTES
+    # shellcheck disable=SC2153 # settings_numbers has set them
+    ((HTTP_PORT != HTTPS_PORT)) || die "HTTP_PORT and HTTPS_PORT are both $HTTP_PORT; set two"
+    [[ $BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$ ]] ||
+        die "BIND is \"$BIND\"; set it to an IP address of this machine, 0.0.0.0 or :: for all"
+    settings_clients
+    settings_tls
+}
+
+# settings_check_services FOLDER : those in it check their own settings, and show that they can be executed at all
+settings_check_services() {
+    local service
+    for service in "${SERVICES[@]}"; do
+        "$1/cgi-$service" -t || exit 1
+    done
+}
+
+# settings_keep : for who changes the running copy later; also what came of the limits of this shell
+settings_keep() {
+    local name lines=
+    for name in "${SETTING_NAMES[@]}" DESCRIPTORS KEPT_CONNECTIONS WORKER_CONNECTIONS; do
+        [[ ! -v $name ]] || lines+="export $name=${!name@Q}"$'\n'
+    done
+    { printf %s "$lines" >"$RUN_DIR/settings"; } 2>/dev/null ||
+        die "$RUN_DIR/settings cannot be written; is the disk full?"
+}
+
+# settings_recall : those that the running copy was started with, whatever this shell has set
+settings_recall() {
+    settings_run_dir
+    { [[ -e $RUN_DIR/settings ]] && compgen -G "$RUN_DIR/*.pid" >/dev/null; } || die "nothing runs in $RUN_DIR; ./scripts/run starts it"
+    unset "${SETTING_NAMES[@]}"
+    # shellcheck source=/dev/null
+    source "$RUN_DIR/settings"
+    settings_numbers # of a service that `services` has had since
+}
+
+# The address a client on this machine uses.
+local_address() {
+    case $BIND in
+    0.0.0.0) say 127.0.0.1 ;;
+    ::) say '[::1]' ;;
+    *:*) say "[$BIND]" ;;
+    *) say "$BIND" ;;
+    esac
+}
