@@ -8,7 +8,8 @@ load lib/helpers
 load lib/stack
 
 setup() {
-    export RUN_DIR=$BATS_TEST_TMPDIR/r
+    export RUN_DIR=$BATS_TEST_TMPDIR/r HTTP_PORT HTTPS_PORT
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port) # what listens on the default ones is nobody's business here
 }
 
 # A test that fails must not leave its copies behind.
@@ -40,11 +41,46 @@ expect_refused() {
     [[ ! -e $RUN_DIR/nginx ]]
 }
 
+# run_in_foreground : as from a terminal, in a group of its own, with Ctrl-C as it is there; FOREGROUND is its pid
+run_in_foreground() {
+    setsid python3 -c '
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    FOREGROUND=$!
+    wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
+}
+
+# expect_all_stopped_by SIGNAL PID : of what runs in the foreground; a PID with - before it is a group
+expect_all_stopped_by() {
+    local status=0
+    kill "$1" -- "$2"
+    wait_until 60 is_gone "$FOREGROUND"
+    wait "$FOREGROUND" || status=$?
+    expect_equal 0 "$status" "exit status of run" || return
+    expect_no_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")" || return
+    expect_equal '' "$(running)" "running"
+}
+
+# requests_are_counted : some have come in
+requests_are_counted() {
+    "$ROOT/scripts/status" --json | jq -e '.[] | select(.name == "nginx") | .requests > 50' >/dev/null
+}
+
+# sample_request : what the file sample sends; sample_is_right ANSWER : its filter says so
+sample_request() {
+    bash -c 'source "$1/scripts/lib/words.sh"; source "$1/scripts/lib/sample.sh"; say "$SAMPLE_REQUEST"' - "$ROOT"
+}
+
+sample_is_right() {
+    bash -c 'source "$1/scripts/lib/words.sh"; source "$1/scripts/lib/sample.sh"; jq -e "$SAMPLE_ANSWER"' - "$ROOT" <<<"$1"
+}
+
 @test "run -d shows one real call and its answer, and returns 0; stop ends it all and leaves no socket; again: 0" {
     run start_stack "$RUN_DIR"
     expect_status 0
-    expect_match "^\\$ curl -d '\{\"message\": \"hello\"\}' http://127.0.0.1:[0-9]+/api$" "${lines[0]}"
-    expect_match '^\{"message":"olleh","rand":0\.[0-9e-]+\}$' "${lines[1]}"
+    [[ ${lines[0]} == "\$ curl -d '$(sample_request)' http://127.0.0.1:"*/api ]]
+    sample_is_right "${lines[1]}"
     expect_equal 'app-blue-1.pid app-blue-2.pid nginx.pid transform-blue-1.pid transform-blue-2.pid' "$(running | paste -sd ' ')"
     run "$ROOT/scripts/stop"
     expect_status 0
@@ -110,34 +146,38 @@ expect_refused() {
 }
 
 @test "in the foreground it stays, also through an upgrade, and Ctrl-C drains and stops all" {
-    local pid
-    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
-    # A background job ignores SIGINT unless told otherwise; python restores what a terminal's shell would give.
-    HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT python3 -c '
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
-    pid=$!
-    wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
+    run_in_foreground
     URL=http://127.0.0.1:$HTTP_PORT
     reverse '{"message": "ab"}'
     expect_reply 200
     "$ROOT/scripts/upgrade" --step 1 app 3>&-
-    kill -INT "$pid"
-    wait_until 30 is_gone "$pid"
-    expect_no_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")"
-    expect_equal '' "$(running)"
+    expect_all_stopped_by -INT "-$FOREGROUND"
+}
+
+@test "Ctrl-C reaches the whole group: 20 of 20, under load, all is drained and stopped, and nothing else is said" {
+    local i load
+    for ((i = 0; i < 20; i++)); do
+        run_in_foreground
+        wrk -t 1 -c 32 -d 30s -s "$ROOT/tests/lib/post.lua" "http://127.0.0.1:$HTTP_PORT/api" >/dev/null 2>&1 3>&- &
+        load=$!
+        wait_until 10 requests_are_counted
+        expect_all_stopped_by -INT "-$FOREGROUND"
+        kill "$load"
+    done
+}
+
+@test "after a TERM to run alone, the next run can begin at once" {
+    run_in_foreground
+    expect_all_stopped_by -TERM "$FOREGROUND"
+    run "$ROOT/scripts/run" -d
+    expect_status 0
 }
 
 @test "in the foreground it ends, not with 0, when a supervisor dies, and stops the rest" {
-    local pid
-    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
-    HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
-    pid=$!
-    wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
+    run_in_foreground
     kill -TERM "$(multiwatch_of transform-blue-2)"
-    wait_until 30 is_gone "$pid"
-    run wait "$pid"
+    wait_until 30 is_gone "$FOREGROUND"
+    run wait "$FOREGROUND"
     [[ $status -ne 0 ]]
     expect_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")"
     expect_equal '' "$(running)"
@@ -187,13 +227,11 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out
 @test "a copy whose first call fails is no success, and nothing is left running" {
     run start_stack "$RUN_DIR" MAX_BODY_BYTES=10
     [[ $status -ne 0 ]]
-    expect_match 'the first call failed' "$output"
+    expect_match 'the first call was answered with: .*413' "$output"
     expect_equal '' "$(running)"
 }
 
 @test "of two runs at once with the same ports one comes up, the other says so" {
-    export HTTP_PORT HTTPS_PORT
-    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
     local first second statuses=0
     RUN_DIR=$BATS_TEST_TMPDIR/a "$ROOT/scripts/run" -d >"$BATS_TEST_TMPDIR/a.out" 2>&1 3>&- &
     first=$!
@@ -307,8 +345,6 @@ with_small_disk() {
     unshare -m true || skip "nothing can be mounted here"
     mkdir -p "$RUN_DIR/log"
     : >"$RUN_DIR/lock"
-    export HTTP_PORT HTTPS_PORT
-    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
     run with_small_disk "$RUN_DIR/log" nr_inodes=1 "$ROOT/scripts/run" -d
     expect_status 1
     expect_equal "run: $RUN_DIR/log cannot be written to; is the disk full?" "$output"
@@ -319,8 +355,6 @@ with_small_disk() {
 }
 
 @test "a service that cannot start at all makes run fail with the reason, and nothing is left running" {
-    export HTTP_PORT HTTPS_PORT
-    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
     cp -a "$BUILD_DIR" "$BATS_TEST_TMPDIR/build"
     # It passes the check of its settings, and then ends each time with a word.
     # shellcheck disable=SC2016 # $1 is of the program made here
@@ -340,10 +374,10 @@ with_small_disk() {
 @test "where there is no apt-get, run names exactly the packages that are missing" {
     local bin=$BATS_TEST_TMPDIR/bin name
     mkdir "$bin"
-    for name in bash env dirname readlink realpath sed cc make nginx openssl envsubst spawn-fcgi curl cgi-fcgi jq ps; do
+    for name in bash env dirname readlink realpath sed cc make nginx openssl spawn-fcgi curl cgi-fcgi jq ps; do
         ln -s "$(command -v "$name" || echo "/usr/sbin/$name")" "$bin/$name"
     done
-    # lib.sh adds /usr/sbin, which holds no apt-get; multiwatch is the one that is not linked here
+    # words.sh adds /usr/sbin, which holds no apt-get; multiwatch is the one that is not linked here
     run env PATH="$bin" "$bin/bash" "$ROOT/scripts/run" -d
     expect_status 1
     expect_equal 'run: these packages are missing, and there is no apt-get to install them: multiwatch' "$output"
@@ -366,14 +400,29 @@ with_small_disk() {
     logs_are_clean
 }
 
-@test "each script has --help, and refuses what it does not know" {
-    local script
-    for script in run start stop route upgrade status test lint bench soak profile images rollout ecs pipeline deb; do
-        run "$ROOT/scripts/$script" --help
-        expect_status 0
-        expect_match "^usage: ./scripts/$script" "${lines[0]}"
-        run "$ROOT/scripts/$script" --no-such-option
+# A line a case: a script, the words that it gets (-: none), and what it says. The words are as a shell reads them.
+@test "a word that is wrong, empty, repeated or too many is refused by one line that names it and the choices, with 2" {
+    local script words expected arguments
+    while IFS=$'\t' read -r script words expected; do
+        [[ $script != '#'* ]] || continue
+        [[ $words != - ]] || words=
+        eval "arguments=($words)"
+        run "$ROOT/scripts/$script" "${arguments[@]}"
         expect_status 2
+        expect_equal "$script: $expected" "$output" "$script $words"
+    done <"$ROOT/tests/cases/words.tsv"
+}
+
+@test "each script has --help, and refuses what it does not know by one line, with 2" {
+    local script
+    for script in "$ROOT"/scripts/*; do
+        [[ -f $script ]] || continue
+        run "$script" --help
+        expect_status 0
+        expect_match "^usage: (\./scripts/)?${script##*/}" "${lines[0]}"
+        run "$script" --no-such-word
+        expect_status 2
+        expect_equal 1 "${#lines[@]}" "lines of ${script##*/} --no-such-word: $output"
     done
 }
 

@@ -94,7 +94,7 @@ fill_each() {
 
 # render_nginx MODULE_DIR : fill the settings, and what stands in CALL and those beside it, into nginx's files, in
 # $RUN_DIR/nginx. Returns 1 if it cannot be written.
-# shellcheck disable=SC2034 # fill looks them up by name
+# shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
 render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
         CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100))

@@ -10,7 +10,7 @@ packages_for() {
             'libfcgi-dev /usr/include/fcgiapp.h' 'libjansson-dev /usr/include/jansson.h' \
             'libutf8proc-dev /usr/include/utf8proc.h' 'libseccomp-dev /usr/include/seccomp.h' \
             'spawn-fcgi spawn-fcgi' 'multiwatch multiwatch' \
-            'nginx nginx' 'nginx-dev /usr/share/nginx/src/conf_flags' 'openssl openssl' 'gettext-base envsubst' 'curl curl' \
+            'nginx nginx' 'nginx-dev /usr/share/nginx/src/conf_flags' 'openssl openssl' 'curl curl' \
             'libfcgi-bin cgi-fcgi' 'jq jq' 'procps ps'
         ;;
     test)

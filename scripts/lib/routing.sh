@@ -16,6 +16,7 @@ serving_sets() {
 }
 
 # call_sets SERVICE : what one_set sets, by INSTANCES and WEIGHT
+# shellcheck disable=SC2034 # for nginx.sh
 call_sets() {
     local sets set lines='' status=()
     mapfile -t sets < <(serving_sets "$1")

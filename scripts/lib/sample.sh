@@ -3,8 +3,8 @@
 
 # load_sample : the request in SAMPLE_REQUEST; in SAMPLE_ANSWER jq's filter that is true of the right answer
 load_sample() {
-    local lines
-    mapfile -t lines < <(grep -v '^\(#\|$\)' "$ROOT/sample")
+    local line lines=()
+    while IFS= read -r line; do [[ -z $line || $line == '#'* ]] || lines+=("$line"); done <"$ROOT/sample"
     ((${#lines[@]} == 2)) || die "sample has ${#lines[@]} lines; it wants two, the request and the filter of its answer"
     SAMPLE_REQUEST=${lines[0]} SAMPLE_ANSWER=${lines[1]}
 }

@@ -2,6 +2,7 @@
 # each script sets -euo pipefail itself.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # for who sources this
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin # nginx and openssl's friends; not in everybody's PATH on Debian
 
@@ -66,6 +67,16 @@ require_words() {
     shift
     (($# >= ${#names[@]})) || misuse "${names[$#]} is missing; --help says what is taken"
     (($# <= ${#names[@]})) || misuse "\"${*:${#names[@]}+1:1}\" is one word too many; --help says what is taken"
+}
+
+# require_files WORD... : each is a file that there is, and none is named twice
+require_files() {
+    local file seen=
+    for file; do
+        [[ -f $file ]] || misuse "\"$file\" is no file; --help says what is taken"
+        [[ $seen/ != *"/$file/"* ]] || misuse "\"$file\" is there twice; once is enough"
+        seen+="/$file/"
+    done
 }
 
 # ---- waiting ----

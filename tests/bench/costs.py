@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What a request costs a process: instructions (valgrind's callgrind) and system calls (strace), per request.
 
-usage: costs.py app|transform PROGRAM DIR [--by-function]
-       costs.py nginx CONFIGURATION DIR [--by-function]     its upstreams run, its first port is free
+usage: costs.py SERVICE PROGRAM DIR PATH [--by-function]     PATH takes a message
+       costs.py nginx CONFIGURATION DIR / [--by-function]    its upstreams run, its first port is free
 
 Runs it twice under each tool, with few requests and with many, and divides the difference: start and end cancel out.
 Instructions do not depend on what else the machine does. System calls do a little, as what comes in one piece or in two is
@@ -21,9 +21,9 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from fcgi import Peer, listens, message  # noqa: E402
 
-PATHS = {"app": "/api", "transform": "/reverse/message"}
 MESSAGES = {"32 B": "hello, my friends", "1 KiB ASCII": "abcdefgh" * 128, "1 KiB mixed": "añ日本語ω " * 57}
 FEW, MANY = 50, 550
+CALLED_AT = sys.argv[4]
 
 
 def wait_for(condition, process):
@@ -38,7 +38,7 @@ class Service:
     """PROGRAM on a socket of its own, with one thread, so that all it does is one after the other."""
 
     def __init__(self, name, program, folder, tool):
-        self.name, self.path = name, os.path.join(folder, f"{name}.sock")
+        self.path = os.path.join(folder, f"{name}.sock")
         self.under_strace = tool[0].endswith("strace")
         if os.path.exists(self.path):
             os.unlink(self.path)
@@ -50,7 +50,7 @@ class Service:
     def call(self, text, count):
         with Peer(self.path) as peer:
             for _ in range(count):
-                yield peer.call("POST", PATHS[self.name], message(text), HTTP_X_REQUEST_ID="0123456789abcdef" * 2).status
+                yield peer.call("POST", CALLED_AT, message(text), HTTP_X_REQUEST_ID="0123456789abcdef" * 2).status
 
     stop_signal = signal.SIGTERM
 
