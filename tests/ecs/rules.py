@@ -208,11 +208,14 @@ def params_memory(task):
             yield *task.at_params(service, "mem_limit"), f"deploy.resources.limits.memory is {limits['memory']}; say the same"
 
 
-def image_health(dockerfile):
-    """HEALTHCHECK's command as a list, "CMD" before it; None where there is none."""
-    with open(os.path.join(ROOT, dockerfile or os.devnull), encoding="utf-8") as file:
+def image_health(build):
+    """HEALTHCHECK's command as a list, "CMD" before it; None where there is none. is-healthy has the image's port in it."""
+    with open(os.path.join(ROOT, build.get("dockerfile", os.devnull)), encoding="utf-8") as file:
         command = re.search(r"^HEALTHCHECK (?:.*\\\n)?.*?CMD (\[.*\])$", file.read(), re.MULTILINE)
-    return command and ["CMD", *json.loads(command[1])]
+    words = command and json.loads(command[1])
+    if words == ["is-healthy"]:
+        words = ["ask-health", build["args"]["PORT"]]
+    return words and ["CMD", *words]
 
 
 def params_health(task):
@@ -229,7 +232,7 @@ def params_health(task):
                 yield *task.at_params(service, f"healthcheck.{key}"), f"{value} is not from {least} to {most}"
         if duration(health.get("timeout", "2s")) > duration(health.get("interval", "30s")):
             yield *task.at_params(service, "healthcheck.timeout"), "longer than interval"
-        image = image_health(task.services[service].get("build", {}).get("dockerfile"))
+        image = image_health(task.services[service].get("build", {}))
         if image and image != health.get("test", image):
             yield *task.at_params(service, "healthcheck.test"), f"the image says {image}; say the same"
 

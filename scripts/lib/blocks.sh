@@ -1,0 +1,398 @@
+# What scripts/generate writes into the files that other tools read whole, a function for each block: the block NAME-OF-IT is
+# made by name_of_it. Sourced after services.sh and settings.sh.
+#
+# CPU units are ECS's: 1024 are one processor. A container's limits are its line in the file `services`; it is promised a quarter
+# of that memory, and on Kubernetes, where scaling goes by what was asked for, twice that CPU.
+# shellcheck shell=bash
+# shellcheck disable=SC2153,SC2154 # settings.sh has DEFAULT; for_each sets what a block of a service has
+
+NGINX_CPU=256 NGINX_MEMORY=512 # as in the files themselves, which say the rest of nginx
+
+# Of the place where nginx listens, which is for docker-compose, ECS or Kubernetes to say.
+OF_A_HOST=(HTTP_PORT HTTPS_PORT BIND TLS_CERT TLS_KEY)
+
+block= # as far as it is made
+
+# put <<TEXT : behind what there is of the block
+put() {
+    local text
+    IFS= read -r -d '' text || true
+    block+=$text
+}
+
+# for_each FUNCTION : call it for each service, with name, Name, NAME, port, cpu, memory
+for_each() {
+    local name Name NAME port cpu memory
+    for name in "${SERVICES[@]}"; do
+        Name=${name^} NAME=${name^^} port=${SERVICE_PORT[$name]} cpu=${SERVICE_CPU[$name]} memory=${SERVICE_MEMORY[$name]}
+        "$1"
+    done
+}
+
+# settings_of OWNER : set `names` to what it takes in a container
+settings_of() {
+    local name
+    names=()
+    for name in "${SETTING_NAMES[@]}"; do
+        [[ ${OWNER[$name]} == "$1" || ${OWNER[$name]} == all ]] || continue
+        [[ " ${OF_A_HOST[*]} " == *" $name "* ]] || names+=("$name")
+    done
+}
+
+# default_of SETTING : in $default; nothing where it has none
+default_of() {
+    default=${DEFAULT[$1]/#-/}
+}
+
+# parameter_of SETTING : what cloudformation.yml calls it, in $parameter: MAX_BODY_BYTES is MaxBodyBytes
+parameter_of() {
+    local word
+    parameter=
+    for word in ${1//_/ }; do
+        word=${word,,}
+        parameter+=${word^}
+    done
+}
+
+# ---- docker-compose*.yml ----
+
+compose_nginx() {
+    local names name default
+    for_each compose_address
+    settings_of nginx
+    for name in "${names[@]}"; do
+        default_of "$name"
+        block+="      $name: \${$name:-$default}"$'\n'
+    done
+}
+
+compose_address() {
+    block+="      ${NAME}_ADDR: \${${NAME}_ADDR:-$name:$port}"$'\n'
+}
+
+service_names() {
+    for_each service_name
+}
+
+service_name() {
+    block+="      - $name"$'\n'
+}
+
+compose_services() {
+    for_each compose_service
+}
+
+compose_service() {
+    [[ $name == "${SERVICES[0]}" ]] || block+=$'\n'
+    put <<TEXT
+  $name:
+    image: \${REGISTRY:-local}/cgi-$name:\${IMAGE_TAG:-latest}
+    build:
+      context: .
+      dockerfile: Dockerfile
+      args:
+        BASE: \${BASE:-debian:12.12-slim}
+        SERVICE: $name
+        PORT: "$port"
+TEXT
+    compose_settings
+    put <<TEXT
+    user: "10001:10001"
+    read_only: true
+    cap_drop:
+      - ALL
+    stop_grace_period: 25s
+    restart: unless-stopped
+    deploy:
+      resources:
+        limits:
+          memory: ${memory}M
+    logging: *logging
+TEXT
+}
+
+# compose_settings : of all services the same, so the first says them
+compose_settings() {
+    local names setting default
+    [[ $name == "${SERVICES[0]}" ]] || { block+=$'    environment: *settings\n' && return; }
+    block+=$'    environment: &settings\n'
+    settings_of services
+    for setting in "${names[@]}"; do
+        default_of "$setting"
+        block+="      $setting: \${$setting:-$default}"$'\n'
+    done
+}
+
+compose_limits() {
+    for_each compose_limit
+}
+
+compose_limit() {
+    put <<TEXT
+  $name:
+    mem_limit: ${memory}m
+    security_opt: *security
+TEXT
+}
+
+compose_logging() {
+    for_each compose_log
+}
+
+compose_log() {
+    put <<TEXT
+  $name:
+    logging: *logging
+TEXT
+}
+
+compose_loopback() {
+    for_each compose_loopback_address
+}
+
+compose_loopback_address() {
+    block+="      ${NAME}_ADDR: 127.0.0.1:$port"$'\n'
+}
+
+# ---- ecs-params*.yml ----
+
+ecs_order() {
+    for_each ecs_waits_for
+}
+
+ecs_waits_for() {
+    put <<TEXT
+        - container_name: $name
+          condition: HEALTHY
+TEXT
+}
+
+ecs_services() {
+    for_each ecs_service
+}
+
+ecs_service() {
+    put <<TEXT
+    $name:
+      essential: true
+      init_process_enabled: true
+      cpu_shares: $cpu
+      mem_limit: ${memory}m
+      mem_reservation: $((memory / 4))m
+      healthcheck:
+        test: ["CMD", "ask-health", "$port"]
+        interval: 5s
+        timeout: 3s
+        retries: 3
+        start_period: 10s
+TEXT
+}
+
+# Fargate's sizes of a task: CPU units; the MiB that go with them: least, most, and from one to the next.
+FARGATE_SIZES=(
+    '256 512 1024 512' '256 2048 2048 1' '512 1024 4096 1024' '1024 2048 8192 1024' '2048 4096 16384 1024'
+    '4096 8192 30720 1024' '8192 16384 61440 4096' '16384 32768 122880 8192'
+)
+
+# fargate_size : the smallest that holds nginx and all services, in task_cpu and task_memory
+fargate_size() {
+    local cpu=$NGINX_CPU memory=$NGINX_MEMORY name size least most step
+    for name in "${SERVICES[@]}"; do ((cpu += ${SERVICE_CPU[$name]}, memory += ${SERVICE_MEMORY[$name]})); done
+    for size in "${FARGATE_SIZES[@]}"; do
+        read -r task_cpu least most step <<<"$size"
+        task_memory=$((memory <= least ? least : least + (memory - least + step - 1) / step * step))
+        ((task_cpu < cpu || task_memory > most)) || return 0
+    done
+    die "services: with nginx they want $cpu CPU units and $memory MiB, and Fargate has no such task; lower some of them"
+}
+
+ecs_task_size() {
+    local task_cpu task_memory
+    fargate_size
+    put <<TEXT
+    cpu_limit: "$task_cpu"
+    mem_limit: "$task_memory"
+TEXT
+}
+
+# ---- kubernetes.yml ----
+
+pod_addresses() {
+    for_each pod_address
+}
+
+pod_address() {
+    put <<TEXT
+            - name: ${NAME}_ADDR
+              value: 127.0.0.1:$port
+TEXT
+}
+
+pod_services() {
+    for_each pod_service
+}
+
+pod_service() {
+    [[ $name == "${SERVICES[0]}" ]] || block+=$'\n'
+    put <<TEXT
+        - name: $name
+          image: local/cgi-$name:latest
+          imagePullPolicy: IfNotPresent
+          livenessProbe:
+            exec:
+              command: ["ask-health", "$port"]
+            initialDelaySeconds: 5
+            periodSeconds: 5
+            timeoutSeconds: 3
+          lifecycle:
+            preStop:
+              exec:
+                command: ["sleep", "20"]    # nginx drains first, and calls until then
+          resources:
+            requests:
+              cpu: $((cpu * 2000 / 1024))m
+              memory: $((memory / 4))Mi
+            limits:
+              memory: ${memory}Mi
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities:
+              drop: ["ALL"]
+TEXT
+}
+
+# ---- cloudformation.yml ----
+
+stack_parameters() {
+    local task_cpu task_memory
+    fargate_size
+    put <<TEXT
+  TaskCpu:
+    Type: Number
+    Default: $task_cpu
+    AllowedValues: [256, 512, 1024, 2048, 4096, 8192, 16384]
+    Description: CPU units of a task; 1024 are one vCPU
+  TaskMemory:
+    Type: Number
+    Default: $task_memory
+    Description: MiB of a task; Fargate has a list of what goes with which CPU
+TEXT
+    stack_container nginx Nginx "$NGINX_CPU" "$NGINX_MEMORY"
+    for_each stack_service_parameters
+}
+
+stack_service_parameters() {
+    stack_container "$name" "$Name" "$cpu" "$memory"
+}
+
+# stack_container NAME PREFIX CPU MEMORY : its parameters
+stack_container() {
+    put <<TEXT
+  $2Cpu:
+    Type: Number
+    Default: $3
+    Description: CPU units that $1 has when all want more
+  $2Memory:
+    Type: Number
+    Default: $4
+    Description: MiB; $1 is killed above
+TEXT
+}
+
+stack_nginx() {
+    for_each stack_address
+    stack_settings nginx
+}
+
+stack_address() {
+    block+="            - {Name: ${NAME}_ADDR, Value: \"127.0.0.1:$port\"}"$'\n'
+}
+
+# stack_settings OWNER : each is a parameter
+stack_settings() {
+    local names setting parameter
+    settings_of "$1"
+    for setting in "${names[@]}"; do
+        parameter_of "$setting"
+        block+="            - {Name: $setting, Value: !Ref $parameter}"$'\n'
+    done
+}
+
+stack_order() {
+    for_each stack_waits_for
+}
+
+stack_waits_for() {
+    block+="            - {ContainerName: $name, Condition: HEALTHY}"$'\n'
+}
+
+stack_services() {
+    for_each stack_service
+}
+
+stack_service() {
+    put <<TEXT
+        - Name: $name
+          Image: !Sub "\${ImageRegistry}/cgi-$name:\${ImageTag}"
+          Cpu: !Ref ${Name}Cpu
+          Memory: !Ref ${Name}Memory
+          Environment:
+TEXT
+    stack_settings services
+    put <<TEXT
+          HealthCheck:
+            Command: [CMD, ask-health, "$port"]
+            Interval: !Ref CheckInterval
+            Timeout: !Ref CheckTimeout
+            Retries: !Ref CheckRetries
+            StartPeriod: !Ref CheckStartPeriod
+          User: "10001:10001"
+          ReadonlyRootFilesystem: true
+          LinuxParameters:
+            InitProcessEnabled: true
+            Capabilities: {Drop: [ALL]}
+          StopTimeout: !Ref StopTimeout
+          LogConfiguration:
+            LogDriver: awslogs
+            Options:
+              awslogs-group: !Ref LogGroup
+              awslogs-region: !Ref AWS::Region
+              awslogs-stream-prefix: ecs
+TEXT
+}
+
+# ---- README.md, host/settings ----
+
+settings_table() {
+    local name default row
+    put <<'TEXT'
+| name                  | default    | meaning |
+|-----------------------|------------|---------|
+TEXT
+    for name in "${SETTING_NAMES[@]}"; do
+        default_of "$name"
+        printf -v row '| %-21s | %-10s | %s |' "\`$name\`" "$default" "${MEANING[$name]}"
+        block+=$row$'\n'
+    done
+}
+
+host_settings() {
+    local name default
+    for name in "${SETTING_NAMES[@]}"; do
+        default_of "$name"
+        [[ -z $block ]] || block+=$'\n'
+        comment "${MEANING[$name]}"
+        block+="#$name=$default"$'\n'
+    done
+}
+
+# comment WORDS : in lines of 120 columns
+comment() {
+    local word line='#'
+    for word in $1; do
+        ((${#line} + ${#word} < 120)) || { block+=$line$'\n' && line='#'; }
+        line+=" $word"
+    done
+    block+=$line$'\n'
+}
