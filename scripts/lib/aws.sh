@@ -1,9 +1,9 @@
 # What scripts/ecs knows of AWS: one call and what went wrong, the stack, its repositories.
-# Sourced, never run, after lib.sh. STACK, AWS_REGION and $said, a file, are set.
+# Sourced, never run, after services.sh. STACK, AWS_REGION and $said, a file, are set.
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2153,SC2154 # set there, or for there
 
-SERVICES=(app transform nginx)
+IMAGES=("${SERVICES[@]}" nginx) # each has a repository
 
 # ---- a call ----
 
@@ -157,32 +157,32 @@ delete_repository() {
 load_registry() {
     registry=${REGISTRY:-}
     [[ -z $registry ]] || return 0
-    must ecr describe-repositories --repository-names "$STACK/cgi-app"
+    must ecr describe-repositories --repository-names "$STACK/cgi-nginx"
     registry=$(jq -r '.repositories[0].repositoryUri' <<<"$answer")
-    registry=${registry%/cgi-app}
+    registry=${registry%/cgi-nginx}
 }
 
-# find_missing_images TAG : the services whose image of that tag ECR does not have, in missing
+# find_missing_images TAG IMAGE... : those of which ECR does not have that tag, in missing
 find_missing_images() {
-    local service
+    local name
     missing=()
-    for service in "${SERVICES[@]}"; do
-        ask ecr describe-images --repository-name "$STACK/cgi-$service" --image-ids "imageTag=$1" && continue
+    for name in "${@:2}"; do
+        ask ecr describe-images --repository-name "$STACK/cgi-$name" --image-ids "imageTag=$1" && continue
         ! grep -q RepositoryNotFound "$said" ||
-            die "there is no repository $STACK/cgi-$service in $AWS_REGION; ./scripts/ecs up makes it"
+            die "there is no repository $STACK/cgi-$name in $AWS_REGION; ./scripts/ecs up makes it"
         is_missing || die "$(explain)"
-        missing+=("$service")
+        missing+=("$name")
     done
 }
 
 # push_missing_images : of IMAGE_TAG. What scripts/images has built without a REGISTRY gets the registry's name.
 push_missing_images() {
-    local service
-    find_missing_images "$IMAGE_TAG"
+    local name
+    find_missing_images "$IMAGE_TAG" "${IMAGES[@]}"
     ((${#missing[@]})) || return 0
     registry=$(parameter ImageRegistry)
-    for service in "${missing[@]}"; do
-        docker tag "local/cgi-$service:$IMAGE_TAG" "$registry/cgi-$service:$IMAGE_TAG" >/dev/null 2>&1 || true
+    for name in "${missing[@]}"; do
+        docker tag "local/cgi-$name:$IMAGE_TAG" "$registry/cgi-$name:$IMAGE_TAG" >/dev/null 2>&1 || true
     done
     must ecr get-login-password
     REGISTRY=$registry REGISTRY_USER=AWS REGISTRY_PASSWORD=$answer "$ROOT/scripts/images" push "${missing[@]}" || exit 1

@@ -2,7 +2,7 @@
 # Sourced, never run, after aws.sh; the stack is loaded.
 # shellcheck shell=bash
 # shellcheck disable=SC2016 # what begins with $ in single quotes is jq's
-# shellcheck disable=SC2034,SC2154 # set by aws.sh, or for scripts/ecs
+# shellcheck disable=SC2034,SC2153,SC2154 # set by aws.sh, or for scripts/ecs
 
 PRIMARY='(.deployments[] | select(.status == "PRIMARY"))' # the deployment that a service is on, or comes to
 
@@ -69,12 +69,34 @@ refuse_uncommitted() {
 WRITABLE='.taskDefinition | del(.taskDefinitionArn, .revision, .status, .requiresAttributes, .compatibilities,
     .registeredAt, .registeredBy, .deregisteredAt)'
 
+# A container of ours has the image cgi-NAME, and the NAME.
+IS_OURS='(.name as $name | .image | test("/cgi-\($name):[^/]*$"))'
+
+# containers FILTER : the names of those of the revision loaded that are so, one a line
+containers() {
+    jq -r ".taskDefinition.containerDefinitions[] | select($1).name" <<<"$definition"
+}
+
+# refuse_other_containers : the revision loaded has all of ours, and no more. What is somebody else's keeps its image.
+refuse_other_containers() {
+    local name ours
+    mapfile -t ours < <(containers "$IS_OURS")
+    for name in "${IMAGES[@]}"; do
+        [[ " ${ours[*]} " == *" $name "* ]] || die "the stack has no container of $name; ./scripts/ecs up brings it in"
+    done
+    for name in "${ours[@]}"; do
+        [[ " ${IMAGES[*]} " == *" $name "* ]] ||
+            die "the stack has a container of $name, which is not in the file services; ./scripts/ecs up takes it out"
+    done
+    for name in $(containers "$IS_OURS | not"); do say "container $name keeps its image"; done
+}
+
 # make_revision : the one in use with the images of IMAGE_TAG, in $revision; the newest, where that is it already
 make_revision() {
     load_revision "$(in_use)"
-    jq -S --arg registry "$(parameter ImageRegistry)" --arg tag "$IMAGE_TAG" "$WRITABLE"' | .containerDefinitions |= map(
-        if .name | IN("app", "transform", "nginx") then .image = "\($registry)/cgi-\(.name):\($tag)" else . end)' \
-        <<<"$definition" >"$tmp/wanted"
+    refuse_other_containers
+    jq -S --arg registry "$(parameter ImageRegistry)" --arg tag "$IMAGE_TAG" "$WRITABLE | .containerDefinitions |= map(
+        if $IS_OURS"' then .image = "\($registry)/cgi-\(.name):\($tag)" else . end)' <<<"$definition" >"$tmp/wanted"
     list_revisions
     revision=${revisions[0]:-}
     if [[ -n $revision ]]; then
@@ -208,7 +230,7 @@ command_deploy() {
 
 # previous_revision REVISION : the newest before it that says something else and whose images are there, in $revision
 previous_revision() {
-    local candidate
+    local candidate images
     load_revision "$1"
     jq -S "$WRITABLE" <<<"$definition" >"$tmp/left"
     list_revisions
@@ -216,7 +238,8 @@ previous_revision() {
         ((${candidate##*:} < ${1##*:})) || continue
         load_revision "$candidate"
         if is_discarded || jq -S "$WRITABLE" <<<"$definition" | cmp -s - "$tmp/left"; then continue; fi
-        find_missing_images "$(tag)"
+        mapfile -t images < <(containers "$IS_OURS")
+        find_missing_images "$(tag)" "${images[@]}"
         ((${#missing[@]})) || { revision=$candidate && return; }
     done
     die "there is no revision before $(short "$1") whose images are in the registry; deploy an older commit with IMAGE_TAG"
