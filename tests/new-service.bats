@@ -11,6 +11,8 @@ load lib/helpers
 load lib/stack
 load lib/copy
 load lib/load
+load lib/host
+load lib/ecs
 
 setup_file() {
     make_copy "$BATS_FILE_TMPDIR/copy"
@@ -21,8 +23,13 @@ setup_file() {
     start_stack "$BATS_FILE_TMPDIR/r"
 }
 
+setup() {
+    use_copy "$BATS_FILE_TMPDIR/copy"
+}
+
 teardown_file() {
-    end_stack
+    use_copy "$BATS_FILE_TMPDIR/copy"
+    STACK_NOISE='probe-blue-' end_stack # one test kills these
 }
 
 # A test may have changed the routes.
@@ -123,7 +130,14 @@ start_green() {
 
 @test "its workers killed with -9 under load: no request fails" {
     local i
-    begin_load
+    cat >"$ROOT/tests/lib/probe.lua" <<'LUA'
+wrk.method = "POST"
+wrk.body = '{"message": "hello, my friends"}'
+function response(status, headers, body)
+    if status == 200 and not body:find('"probe":"hello, my friends"', 1, true) then print("wrong answer: " .. body) end
+end
+LUA
+    begin_load probe
     for i in 1 2 1 2 1 2; do
         wait_until 10 has_worker "probe-blue-$i"
         signal_workers KILL "probe-blue-$i"
@@ -142,5 +156,71 @@ has_worker() {
     expect_problem 503
     reverse '{"message": "a"}'
     expect_problem 502
-    STACK_NOISE=probe-blue end_stack
+    STACK_NOISE='probe-blue|auth request unexpected status: 502' end_stack
+}
+
+# ---- where it is installed, and what other tools read ----
+
+@test "make install puts its program, its units and its part of nginx where those of the others are" {
+    need_usual_build
+    local here=$BATS_TEST_TMPDIR/here
+    make_install install DESTDIR="$here" PREFIX=/usr UNITDIR=/lib/systemd/system MODULEDIR=/usr/lib/nginx/modules
+    diff <(cd "$here" && find . -name '*transform*' | sed 's/transform/probe/g' | sort) \
+        <(cd "$here" && find . -name '*probe*' | sort) >&2
+    grep -q 'cgi-probe@1.service' "$here/lib/systemd/system/cgi-message.target"
+    grep -q 'probe' "$here/usr/share/cgi-message/services"
+}
+
+@test "the Debian package has it" {
+    need_usual_build
+    run "$ROOT/scripts/deb" "$BATS_TEST_TMPDIR/deb" 3>&-
+    expect_status 0
+    run dpkg-deb --contents "${lines[-1]}"
+    expect_match '/usr/sbin/cgi-probe' "$output"
+    expect_match '/lib/systemd/system/cgi-probe@\.service' "$output"
+}
+
+@test "docker-compose, ecs-cli's rules, Kubernetes' and CloudFormation's checkers take the files with it" {
+    need_aws
+    # The copy's own tests of these files.
+    run env -u BATS_RUN_TMPDIR BUILD_DIR="$BUILD_DIR" bats "$ROOT/tests/ecs/files.bats" 3>&-
+    expect_status 0
+    run env -u BATS_RUN_TMPDIR BUILD_DIR="$BUILD_DIR" bats "$ROOT/tests/generate.bats" 3>&-
+    expect_status 0
+}
+
+# ---- many ----
+
+@test "eight services: they run, are asked for their health, get routes and upgrades; the sums hold" {
+    local copy=$BATS_TEST_TMPDIR/copy name
+    cp -a "$ROOT" "$copy"
+    use_copy "$copy"
+    for name in a bb ccc green abcdefghijklmnopqrst; do
+        "$ROOT/scripts/new-service" "$name"
+        put_tag "$name"
+    done
+    "$ROOT/scripts/generate" --check
+    start_stack "$BATS_TEST_TMPDIR/r"
+    reverse '{"message": "x"}'
+    expect_reply 200
+    expect_equal '["x","x","x","x","x","x"]' "$(jq -c '[.probe, .a, .bb, .ccc, .green, .abcdefghijklmnopqrst]' <<<"$body")"
+    expect_equal 16 "$("$ROOT/scripts/status" --json | jq '[.[] | select(.colour == "blue" and .state == "serving")] | length')"
+    "$ROOT/scripts/start" abcdefghijklmnopqrst green 3>&-
+    "$ROOT/scripts/route" abcdefghijklmnopqrst blue=50 green=50
+    "$ROOT/scripts/route" abcdefghijklmnopqrst blue
+    "$ROOT/scripts/stop" abcdefghijklmnopqrst green
+    run "$ROOT/scripts/upgrade" --step 0 green ccc 3>&-
+    expect_status 0
+    # What each worker of nginx may open holds what the settings let in, and what is kept to each of the eight.
+    # shellcheck source=/dev/null
+    (source "$RUN_DIR/settings" && ((WORKER_CONNECTIONS <= DESCRIPTORS && 8 * KEPT_CONNECTIONS <= DESCRIPTORS / 8)))
+    end_instance green-green-1 green-green-2
+    request GET /_health
+    expect_problem 503
+    STACK_NOISE='green-green|auth request unexpected' end_stack
+}
+
+@test "no script names transform, which any service may replace; the assembly does, and words for people" {
+    run git -C "$BATS_TEST_DIRNAME/.." grep -nw transform -- scripts host nginx Makefile ':!*.8'
+    expect_equal '' "$(grep -Ev '^[^:]+:[0-9]+:\s*(#|//|/?\*)|^nginx/assembly.conf:' <<<"$output")"
 }

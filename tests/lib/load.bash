@@ -15,9 +15,9 @@ expect_no_loss() {
         expect_no_match 'Non-2xx|Socket errors|wrong' "$report"
 }
 
-# begin_load : 64 clients, until end_load; its pid is LOAD
+# begin_load [SCRIPT] : 64 clients, until end_load; its pid is LOAD
 begin_load() {
-    load_with 64 120 &
+    load_with 64 120 "${1:-post}" &
     LOAD=$!
     wait_until 10 is_in_log '"status":200.*"user_agent":""' access.log # wrk's
 }
