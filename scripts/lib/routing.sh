@@ -126,11 +126,12 @@ finish_set() {
 
 # show : what runs, which build, and its part of the requests
 show() {
-    local set total
+    local set total width
+    width=$(longest_name)
     for set in $(all_sets); do
         ((${INSTANCES[$set]})) || continue
         total=$((WEIGHT[${set%-*}-blue] + WEIGHT[${set%-*}-green]))
-        printf '%-16s %3d instances %3d of %d   %s\n' "$set" "${INSTANCES[$set]}" "${WEIGHT[$set]}" "$total" "$(build_of "$set")"
+        printf '%-*s %3d instances %3d of %d   %s\n' "$width" "$set" "${INSTANCES[$set]}" "${WEIGHT[$set]}" "$total" "$(build_of "$set")"
     done
 }
 

@@ -22,6 +22,11 @@ all_sets() {
     for service in "${SERVICES[@]}"; do say "$service-blue"$'\n'"$service-green"; done
 }
 
+# longest_name : of all sets, how long the longest name is
+longest_name() {
+    all_sets | awk '{ if (length > most) most = length } END { print most }'
+}
+
 # plan_blue : all services are blue, with as many instances as the settings say
 plan_blue() {
     local service

@@ -48,7 +48,7 @@ require_number() {
 
 # Where a running copy keeps its things; all of it can be deleted when it is stopped.
 settings_run_dir() {
-    local longest service
+    local longest
     RUN_DIR=$(realpath -m -- "${RUN_DIR:-$ROOT/run}")
     [[ $RUN_DIR =~ ^[A-Za-z0-9/._@%+-]+$ ]] ||
         die "RUN_DIR is \"$RUN_DIR\"; nginx's configuration wants it of letters, digits and /._@%+- only"

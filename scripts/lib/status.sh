@@ -47,7 +47,8 @@ table() {
     jq -r '["", "state", "colour", "share", "pid", "uptime", "memory", "threads", "busy", "connections", "requests", "errors"],
         (.[] | [.name, .state, .colour, .share, .pid, .uptime, (if .memory then "\(.memory / 1048576 * 10 | round / 10)M" else null end),
             .threads, .busy, .connections, .requests, .errors]) | map(. // "-") | @tsv' |
-        awk -F '\t' '{ printf "%-17s %-8s %-6s %5s %7s", $1, $2, $3, $4, $5; for (i = 6; i <= NF; i++) printf " %11s", $i; print "" }'
+        awk -F '\t' -v width="$(longest_name)" '{
+            printf "%-*s %-8s %-6s %5s %7s", width + 3, $1, $2, $3, $4, $5; for (i = 6; i <= NF; i++) printf " %11s", $i; print "" }'
 }
 
 # The labels are those of /_metrics.
