@@ -36,30 +36,30 @@ ask_health() {
     curl -sS --fail --max-time 30 "$URL/_health"
 }
 
-# sample FILE COMMAND... : how long it takes, if the worker is busy before and after
-sample() {
+# take_time FILE COMMAND... : note how long it takes, if the worker is busy before and after
+take_time() {
     local time
     is_busy || return 0
     time=$(milliseconds "${@:2}")
     ! is_busy || echo "$time" >>"$BATS_TEST_TMPDIR/$1"
 }
 
-# samples FILE : how many there are
-samples() {
+# times FILE : how many are noted
+times() {
     touch "$BATS_TEST_TMPDIR/$1"
     wc -l <"$BATS_TEST_TMPDIR/$1"
 }
 
-# expect_soon FILE : half of the samples took less than 100 ms
+# expect_soon FILE : half of the times are less than 100 ms
 expect_soon() {
     local count median
-    count=$(samples "$1")
+    count=$(times "$1")
     median=$(sort -n "$BATS_TEST_TMPDIR/$1" | sed -n "$(((count + 1) / 2))p")
-    echo "$1: $count samples, median $median ms"
+    echo "$1: $count times, median $median ms"
     ((count >= 5 && median < 100))
 }
 
-# send_twelve : large messages at once; samples are taken until the last is answered
+# send_twelve : large messages at once; times are noted until the last is answered
 send_twelve() {
     local i load=()
     for ((i = 0; i < 12; i++)); do
@@ -68,20 +68,20 @@ send_twelve() {
         load+=($!)
     done
     while ! is_gone "${load[-1]}"; do
-        sample health ask_health
-        sample status ask_status transform
+        take_time health ask_health
+        take_time status ask_status transform
     done
     wait "${load[@]}"
 }
 
-@test "health, through nginx, and status answer within 100 ms while the only worker has large messages to reverse" {
-    local round times=2500000
-    [[ -z ${SANITIZE:-} ]] || times=250000 # they are slow
+@test "health, through nginx, and status answer within 100 ms while the only worker has large messages" {
+    local round clusters=2500000
+    [[ -z ${SANITIZE:-} ]] || clusters=250000 # they are slow
     python3 -c 'import sys
-print("{\"message\": \"" + "e\u0301\U0001F469\u200d\U0001F4BBx" * int(sys.argv[1]) + "\"}")' "$times" >"$BATS_TEST_TMPDIR/large"
+print("{\"message\": \"" + "e\u0301\U0001F469\u200d\U0001F4BBx" * int(sys.argv[1]) + "\"}")' "$clusters" >"$BATS_TEST_TMPDIR/large"
     for ((round = 0; round < 10; round++)); do
         send_twelve
-        (($(samples health) < 5 || $(samples status) < 5)) || break
+        (($(times health) < 5 || $(times status) < 5)) || break
     done
     expect_equal 200 "$(sort -u "$BATS_TEST_TMPDIR/codes")"
     expect_soon health

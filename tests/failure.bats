@@ -38,7 +38,7 @@ replace_transform() {
 expect_rest_works() {
     request GET / --max-time 1
     expect_reply 200
-    reverse '{"message": 5}' --max-time 1
+    post '{"message": 5}' --max-time 1
     expect_problem 400 'not a string'
     request GET /x --max-time 1
     expect_problem 404
@@ -46,7 +46,7 @@ expect_rest_works() {
 
 @test "transform gone: 502, health 503, the rest works; back again: 200" {
     end_instance transform-blue-1 transform-blue-2
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 502
     request GET /_health
     expect_problem 503
@@ -58,14 +58,14 @@ expect_rest_works() {
             env STATUS_SOCKET="$RUN_DIR/transform-blue-$i.status" \
             spawn-fcgi -s "$RUN_DIR/transform-blue-$i.sock" -n -- "$BUILD_DIR/cgi-transform"
     done
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
     is_healthy
 }
 
 @test "app gone: 502 for all, health 503" {
     end_instance app-blue-1 app-blue-2
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 502
     request GET /
     expect_problem 502
@@ -76,36 +76,36 @@ expect_rest_works() {
 @test "transform stopped: 504 when UPSTREAM_TIMEOUT is over, the rest works meanwhile; going on: 200" {
     signal_workers STOP transform-blue-1 transform-blue-2
     local begun=$SECONDS
-    curl -sS -o "$BATS_TEST_TMPDIR/other" -w '%{http_code}' --max-time 30 -d '{"message": "ab"}' "$URL/api" \
+    curl -sS -o "$BATS_TEST_TMPDIR/other" -w '%{http_code}' --max-time 30 -d "$SAMPLE_REQUEST" "$URL/api" \
         >"$BATS_TEST_TMPDIR/code" 3>&- &
     expect_rest_works
     wait $!
     expect_equal 504 "$(<"$BATS_TEST_TMPDIR/code")"
     ((SECONDS - begun <= 4))
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 504 'too long'
     request GET /_health
     expect_problem 503
     signal_workers CONT transform-blue-1 transform-blue-2
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
 }
 
 @test "app stopped: 504; going on: 200" {
     signal_workers STOP app-blue-1 app-blue-2
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 504
     signal_workers CONT app-blue-1 app-blue-2
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
 }
 
 @test "one of two instances stopped: the other answers" {
     signal_workers STOP transform-blue-1 app-blue-2
     local i
     for i in 1 2 3; do
-        reverse '{"message": "ab"}'
-        expect_reply 200 '"ba"'
+        post_sample
+        expect_sample
     done
     signal_workers CONT transform-blue-1 app-blue-2
 }
@@ -114,22 +114,22 @@ expect_rest_works() {
     local i
     for i in 1 2 3 4 5 6 7 8; do
         signal_workers KILL transform-blue-1 transform-blue-2 app-blue-1 app-blue-2
-        reverse '{"message": "ab"}'
-        expect_reply 200 '"ba"'
+        post_sample
+        expect_sample
         is_healthy
     done
 }
 
 @test "transform that answers 404 (another service in its place): 502, never a 200 with an error in it" {
     replace_transform app
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 502
     expect_rest_works
 }
 
 @test "transform that refuses what app took (a smaller MAX_BODY_BYTES): 502" {
     replace_transform transform MAX_BODY_BYTES=5
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 502
     expect_rest_works
 }
@@ -148,30 +148,30 @@ fake_transform() {
 
 @test "whatever transform answers but one whole value with 200, the client gets 502 or 504, never a broken 200" {
     fake_transform
-    reverse '{"message": "right"}'
-    expect_reply 200 '^\{"message":"olleh","rand":'
+    post '{"message": "right"}'
+    expect_reply 200 '^\{"message":"whole","rand":'
     local answer
     for answer in 'less than it said' empty 'half, then gone' 'ends after an escaped quote' 'no head' \
         'a redirect inside nginx' 'a location' 204 301 302 304 400 401 402 404 406 418 422 429 451 500 501 503 508; do
-        reverse "{\"message\": \"$answer\"}"
+        post "{\"message\": \"$answer\"}"
         expect_problem 502 || { echo "transform's answer: $answer" >&2; return 1; }
     done
-    reverse '{"message": "half, then silence"}'
+    post '{"message": "half, then silence"}'
     expect_problem "$([[ $code == 504 ]] && echo 504 || echo 502)"
-    reverse '{"message": "right"}'
-    expect_reply 200 '^\{"message":"olleh","rand":'
+    post '{"message": "right"}'
+    expect_reply 200 '^\{"message":"whole","rand":'
 }
 
 @test "transform is passed a traceparent as W3C has it, and no other; the log shows the way through both services" {
     local trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 bad
     fake_transform
-    reverse '{"message": "params"}' -H "traceparent: $trace" -H 'X-Request-ID: traced'
+    post '{"message": "params"}' -H "traceparent: $trace" -H 'X-Request-ID: traced'
     expect_reply 200 "\"HTTP_TRACEPARENT\": \"$trace\""
     wait_until 5 is_in_log '"request_id":"traced"' access.log
     expect_match "\"upstream_status\":\"200, 200\",\"upstream_addr\":\"unix:$RUN_DIR/app-blue-[12].sock, unix:$RUN_DIR/transform-blue-[12].sock\",\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
         "$(grep '"request_id":"traced"' "$RUN_DIR/log/access.log")"
     for bad in "${trace}0" "${trace%1}" "${trace^^}" 'x"y' ''; do
-        reverse '{"message": "params"}' -H "traceparent: $bad"
+        post '{"message": "params"}' -H "traceparent: $bad"
         expect_reply 200
         expect_no_match TRACEPARENT "$body" "traceparent $bad"
     done
@@ -182,7 +182,7 @@ fake_transform() {
     start_stack "$BATS_TEST_TMPDIR/lone" UPSTREAM_TIMEOUT=2 TRANSFORM_INSTANCES=1
     signal_workers STOP transform-blue-1
     begun=$SECONDS
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 504
     ((SECONDS - begun <= 4))
     signal_workers CONT transform-blue-1
@@ -194,7 +194,7 @@ fake_transform() {
     local name
     for name in app-blue-1 app-blue-2 transform-blue-1 transform-blue-2; do
         signal_workers TERM "$name"
-        reverse '{"message": "ab"}'
-        expect_reply 200 '"ba"'
+        post_sample
+        expect_sample
     done
 }

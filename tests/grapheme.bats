@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
-# Reversal as a library: cgi-transform/reverse.c linked with unit/grapheme.c and nothing else.
+# transform's own tests, with transform.bats: reversal as a library, cgi-transform/reverse.c linked with unit/grapheme.c and
+# nothing else.
 
 load lib/helpers
 

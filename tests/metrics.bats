@@ -63,7 +63,7 @@ all_ended() {
 }
 
 @test "the page is in Prometheus's format, as promtool wants it; it is GET's and HEAD's, and is not counted itself" {
-    reverse '{"message": "ab"}'
+    post_sample
     request GET /_metrics
     expect_reply 200
     expect_equal 'text/plain; version=0.0.4; charset=utf-8' "$(header content-type)"
@@ -79,12 +79,12 @@ all_ended() {
 
 @test "each request is counted once, by its status, also what nginx itself refuses" {
     local status
-    reverse '{"message": "ab"}'
+    post_sample
     request GET /
-    reverse '{"message": 5}'
+    post '{"message": 5}'
     request GET /nowhere
     request GET /api
-    reverse "$(printf '{"message": "%6000s"}' '')"
+    post "$(printf '{"message": "%6000s"}' '')"
     expect_problem 413
     printf 'nonsense\r\n\r\n' | python3 "$ROOT/tests/lib/http.py" raw "$HTTP_PORT" >/dev/null
     risen 7 'cgi_http_requests_total'
@@ -96,8 +96,8 @@ all_ended() {
 
 @test "each call of a service is counted once, by service, server and status" {
     local name i
-    for i in 1 2 3 4 5 6 7 8; do reverse '{"message": "ab"}'; done
-    reverse '{"message": 5}'
+    for i in 1 2 3 4 5 6 7 8; do post_sample; done
+    post '{"message": 5}'
     risen 9 'cgi_upstream_requests_total\{service="app"'
     risen 8 'cgi_upstream_requests_total\{service="app",.*,status="200"'
     risen 1 'cgi_upstream_requests_total\{service="app",.*,status="400"'
@@ -111,7 +111,7 @@ all_ended() {
 @test "transform gone: one request of 502, and each call that was tried; app's are none the worse" {
     # shellcheck disable=SC2046 # words
     end_instance $(names transform)
-    reverse '{"message": "ab"}'
+    post_sample
     expect_problem 502
     risen 1 'cgi_http_requests_total\{status="502"'
     risen 4 'cgi_upstream_requests_total\{service="transform",.*,status="502"' # two servers; the call is made twice
@@ -120,8 +120,8 @@ all_ended() {
 }
 
 @test "no server that could be called: counted under the server none" {
-    reload 's/^( *server .*transform.*);$/\1 down;/' upstreams.conf
-    reverse '{"message": "ab"}'
+    reload 's/^( *server .*transform.*);$/\1 down;/' each/transform/upstreams.conf
+    post_sample
     expect_problem 502
     risen 2 'cgi_upstream_requests_total\{service="transform",server="none",status="502"' # the call is made twice
 }
@@ -129,7 +129,7 @@ all_ended() {
 @test "times: a bucket holds those before it; the last is the count, and that the sum of the statuses; 2 s are 2 s" {
     # shellcheck disable=SC2046 # words
     signal_workers STOP $(names transform)
-    reverse '{"message": "ab"}'
+    post_sample
     # shellcheck disable=SC2046
     signal_workers CONT $(names transform)
     expect_problem 504
@@ -140,7 +140,7 @@ all_ended() {
     local sum
     sum=$(value 'cgi_http_request_duration_seconds_sum')
     [[ $sum =~ ^([2-9]\.|1\.9) ]] || expect_equal 2 "$sum" seconds
-    for i in {1..20}; do reverse '{"message": "ab"}'; done
+    for i in {1..20}; do post_sample; done
     risen 21 'cgi_http_requests_total'
     # of each histogram's labels: the buckets rise, +Inf and the count are the statuses' sum
     awk '
@@ -159,15 +159,15 @@ all_ended() {
 
 @test "the counts outlive a reload and an nginx worker; who leaves is gone from the page, and goes on where it was" {
     local i name nginx workers
-    for i in 1 2 3 4; do reverse '{"message": "ab"}'; done
+    for i in 1 2 3 4; do post_sample; done
     risen 4 'cgi_http_requests_total'
     name=$(names transform | tail -n 1)
     cp "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/before"
-    reload "s/^( *)(server .*$name\.sock.*)/\1#\2/" upstreams.conf colours.conf
+    reload "s/^( *)(server .*$name\.sock.*)/\1#\2/" each/transform/{upstreams,colours}.conf
     risen 0 'cgi_http_requests_total'
     expect_equal 0 "$(value ".*server=\"$name\"")"
-    reverse '{"message": "ab"}'
-    reload 's/^( *)#(server)/\1\2/' upstreams.conf colours.conf
+    post_sample
+    reload 's/^( *)#(server)/\1\2/' each/transform/{upstreams,colours}.conf
     risen 1 'cgi_http_requests_total'
     risen 0 "cgi_upstream_requests_total\{service=\"transform\",server=\"$name\""
     nginx=$(<"$RUN_DIR/nginx.pid")
@@ -208,7 +208,7 @@ is_soon() {
     # shellcheck disable=SC2046 # words
     signal_workers STOP $(names app) $(names transform)
     for i in 1 2 3 4 5 6 7 8; do
-        curl -sS -o "$BATS_TEST_TMPDIR/answer-$i" --max-time 30 -d '{"message": "ab"}' "$URL/api" 3>&- &
+        curl -sS -o "$BATS_TEST_TMPDIR/answer-$i" --max-time 30 -d "$SAMPLE_REQUEST" "$URL/api" 3>&- &
         pids+=($!)
     done
     wait_until 2 are_under_way 8
@@ -227,8 +227,8 @@ is_soon() {
 
 @test "status --prometheus: of each instance what the page cannot know, with the page's labels, also while one is frozen" {
     local name frozen
-    reverse '{"message": "ab"}'
-    reverse '{"message": "ab"}'
+    post_sample
+    post_sample
     frozen=$(names app | head -n 1)
     signal_workers STOP "$frozen"
     run "$ROOT/scripts/status" --prometheus
@@ -270,7 +270,7 @@ queries() {
 
 @test "each metric that an alert or the dashboard asks for is on the page" {
     local name
-    reverse '{"message": "ab"}'
+    post_sample
     scrape
     while read -r name; do
         grep -qE "^$name(\{| )" "$BATS_TEST_TMPDIR/page" || { echo "not on the page: $name" >&2; return 1; }

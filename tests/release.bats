@@ -25,10 +25,10 @@ served() {
 call_times() {
     local i
     for ((i = 0; i < $1; i++)); do
-        reverse '{"message": "ab"}' -H "X-Request-ID: n-$i" "${@:2}"
-        expect_reply 200 '"ba"'
+        post_sample -H "X-Request-ID: n-$i" "${@:2}"
+        expect_sample
     done
-    reverse '{"message": "ab"}' -H 'X-Request-ID: last'
+    post_sample -H 'X-Request-ID: last'
     wait_until 10 is_in_log '"request_id":"last"' access.log
 }
 
@@ -64,7 +64,7 @@ expect_as_before() {
     expect_equal 'app-blue-1 app-blue-2 transform-blue-1 transform-blue-2' \
         "$(cd "$RUN_DIR" && echo *-*.pid | sed 's/\.pid//g')" "instances" || return
     [[ ! -e $RUN_DIR/nginx.before ]] || return
-    reverse '{"message": "ab"}' && expect_reply 200 '"ba"'
+    post_sample && expect_sample
 }
 
 # refuse REGEX COMMAND... : it fails, with one line that matches
@@ -73,6 +73,11 @@ refuse() {
     [[ $status -ne 0 ]] || { echo "did not fail: ${*:2}" >&2; return 1; }
     expect_equal 1 "${#lines[@]}" "lines of ${*:2}: $output" || return
     expect_match "$1" "$output" "of ${*:2}"
+}
+
+# refuse_words REGEX SCRIPT WORD... : likewise, with 2: it was asked for wrongly
+refuse_words() {
+    refuse "^$1" "$ROOT/scripts/$2" "${@:3}" && expect_status 2
 }
 
 is_in_sets() {
@@ -94,12 +99,13 @@ asked_by_upgrade() {
     forget_log
     call_times 4 -H 'X-App-Colour: green'
     expect_equal 'app-green 4,transform-blue 4' "$(served | paste -sd ,)"
-    reverse '{"message": "ab"}' -H 'X-App-Colour: red'
+    post_sample -H 'X-App-Colour: red'
     expect_problem 502
     "$ROOT/scripts/route" app blue=3 green=1
     run "$ROOT/scripts/route" show
-    expect_match '^app-blue +2 instances +3 of 4 +[0-9a-z]+' "${lines[0]}"
-    expect_match '^app-green +2 instances +1 of 4 ' "${lines[1]}"
+    expect_match '^app-blue +2 instances +3 of 4 +[0-9a-z-]+ [0-9a-f]{12}$' "${lines[0]}"
+    expect_match '^app-green +2 instances +1 of 4 +[0-9a-z-]+ [0-9a-f]{12}$' "${lines[1]}"
+    [[ ${lines[0]##* } != "${lines[1]##* }" ]] # two builds, two hashes
     run "$ROOT/scripts/status"
     expect_match '^app-green-1 +serving +green +25 ' "$(grep '^app-green-1' <<<"$output")"
     refuse 'stop: green of app still gets requests; ./scripts/route app blue' "$ROOT/scripts/stop" app green
@@ -130,7 +136,7 @@ worker_runs() {
     "$ROOT/scripts/route" transform blue=90 green=10
     wrk -t 1 -c 8 -d 2s -s "$ROOT/tests/lib/post.lua" "$URL/api" >/dev/null 3>&-
     # The lua script sends no id; the log has all.
-    reverse '{"message": "ab"}' -H 'X-Request-ID: last'
+    post_sample -H 'X-Request-ID: last'
     wait_until 10 is_in_log '"request_id":"last"' access.log
     run jq -rn '[inputs | select(.method == "POST") | .upstream_addr | capture("transform-(?<c>[a-z]+)").c] |
         (100 * (map(select(. == "green")) | length) / length) | . > 9 and . < 11' "$RUN_DIR/log/access.log"
@@ -150,8 +156,8 @@ worker_runs() {
         "$(cd "$RUN_DIR" && echo *-*.pid | sed 's/\.pid//g')"
     run "$ROOT/scripts/status" --json
     expect_equal 'app-green-1,app-green-2,transform-green-1,transform-green-2,nginx' "$(jq -r 'map(.name) | join(",")' <<<"$output")"
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
     # One service alone, and back to blue.
     run "$ROOT/scripts/upgrade" --step 0 transform 3>&-
     expect_status 0
@@ -228,8 +234,8 @@ worker_runs() {
     wait_until 30 is_in_sets 'transform-green 2 0'
     kill -KILL "$upgrade"
     wait_until 10 is_gone "$upgrade"
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
     wait_until 10 changes_are_free
     refuse 'transform-green runs already; ./scripts/stop transform green' "$ROOT/scripts/upgrade"
     "$ROOT/scripts/stop" transform green
@@ -242,24 +248,30 @@ worker_runs() {
     cp "$BATS_TEST_TMPDIR/sets" "$RUN_DIR/sets"
     "$ROOT/scripts/upgrade" --step 0 transform 3>&-
     is_ended "$before"
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
 }
 
 changes_are_free() {
     flock -n "$RUN_DIR/changes.lock" true
 }
 
-@test "bad input: one line, and what ran goes on running" {
-    refuse '"purple" is no colour of app; blue and green are' "$ROOT/scripts/route" app purple
-    refuse '"purple" is no colour of app; blue and green are' "$ROOT/scripts/route" app purple=10
-    refuse '"front" is no service; app and transform are' "$ROOT/scripts/route" front blue
+@test "wrong words: one line, status 2, and what ran goes on running (cases/words.tsv has more)" {
+    refuse_words 'route: "purple" is no colour of app; blue and green are' route app purple=10
+    refuse_words 'route: the weight of blue is "many"; set it to a whole number' route app blue=many
+    refuse_words 'route: the weight of blue is "-1"; set it to a whole number' route app blue=-1
+    refuse_words 'route: the weight of blue is ""; set it to a whole number' route app blue=
+    refuse_words 'route: all weights are 0' route app blue=0 green=0
+    refuse_words 'route: "blue=2" is one word too many' route app blue=1 blue=2
+    refuse_words 'start: "now" is one word too many' start app green now
+    refuse_words 'stop: "" is no service; app and transform are' stop '' green
+    refuse_words 'upgrade: "app" is there twice' upgrade --step 0 app app
+    expect_as_before
+}
+
+@test "what cannot be done now: one line that says why, and what ran goes on running" {
     refuse 'green of app does not run; ./scripts/start app green' "$ROOT/scripts/route" app green
     refuse 'green of app does not run; ./scripts/start app green' "$ROOT/scripts/route" app blue=90 green=10
-    refuse 'the weight of blue is "many"; set it to a whole number' "$ROOT/scripts/route" app blue=many
-    refuse 'the weight of blue is "-1"; set it to a whole number' "$ROOT/scripts/route" app blue=-1
-    refuse 'all weights are 0' "$ROOT/scripts/route" app blue=0 green=0
-    refuse '"green" has no weight' "$ROOT/scripts/route" app blue=1 green
     refuse 'blue of app runs already' "$ROOT/scripts/start" app blue
     refuse 'STEP_SECONDS is "soon"' "$ROOT/scripts/upgrade" --step soon
     refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/route" app blue
@@ -282,7 +294,7 @@ changes_are_free() {
     "$ROOT/scripts/start" app green
     local tree=$BATS_TEST_TMPDIR/tree
     mkdir "$tree"
-    cp -r "$ROOT/nginx" "$ROOT/scripts" "$tree/"
+    cp -r "$ROOT"/{nginx,scripts,services,sample} "$tree/"
     echo 'no_such_directive on;' >>"$tree/nginx/limits.conf"
     refuse 'route: nginx refuses its configuration: .*unknown directive "no_such_directive".*; nothing has changed' \
         "$tree/scripts/route" app green
@@ -290,8 +302,8 @@ changes_are_free() {
     rm "$tree/nginx/limits.conf"
     refuse 'route: nginx refuses its configuration: .*; nothing has changed' "$tree/scripts/route" app green
     kill -HUP "$(<"$RUN_DIR/nginx.pid")"
-    reverse '{"message": "ab"}'
-    expect_reply 200 '"ba"'
+    post_sample
+    expect_sample
     "$ROOT/scripts/route" app green
     call_times 4
     expect_equal 'app-green 4,transform-blue 4' "$(served | paste -sd ,)"

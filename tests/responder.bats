@@ -192,7 +192,7 @@ pid() {
     scenario body_too_short
 }
 
-@test "1 MiB of ASCII and of mixed scripts come back reversed" {
+@test "1 MiB of ASCII and of mixed scripts come back right" {
     start_service transform "$SOCKET" MAX_BODY_BYTES=8388608
     scenario large_messages
 }

@@ -36,14 +36,14 @@ def bodies():
         yield expand(body)
     for body, *_ in table("bad-bodies.tsv"):
         yield escaped(body)
-    for message, *_ in table("messages.tsv"):
-        yield b'{"message":' + message.encode() + b"}"
+    for message, *_ in table("reversed.tsv"):
+        yield b'{"message":' + expand(message) + b"}"
 
 
 def texts():
     """Messages as a service reverses them, and the lines of GraphemeBreakTest.txt: "÷ 0061 × 0301 ÷ # …"."""
-    for message, *_ in table("messages.tsv"):
-        yield json.loads(message).encode()
+    for message, *_ in table("reversed.tsv"):
+        yield json.loads(expand(message)).encode()
     with open(BREAKS, encoding="utf-8") as lines:
         for line in lines:
             codes = re.findall(r"[0-9A-F]{4,6}", line.partition("#")[0])

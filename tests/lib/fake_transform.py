@@ -15,14 +15,14 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 import fcgi  # noqa: E402
 
-WHOLE = b'"olleh"'
+WHOLE = b'"whole"'
 ANSWERS = {  # name: head fields, body, what comes then
     "right": (b"Status: 200 OK", WHOLE, "end"),
-    "less than it said": (b"Status: 200 OK\r\nContent-Length: 8", b'"olleh"', "end"),
+    "less than it said": (b"Status: 200 OK\r\nContent-Length: 8", b'"whole"', "end"),
     "empty": (b"Status: 200 OK", b"", "end"),
-    "half, then gone": (b"Status: 200 OK\r\nContent-Length: 8", b'"ol', "close"),
-    "half, then silence": (b"Status: 200 OK\r\nContent-Length: 8", b'"ol', "silence"),
-    "ends after an escaped quote": (b"Status: 200 OK", b'"ol\\"', "close"),
+    "half, then gone": (b"Status: 200 OK\r\nContent-Length: 8", b'"wh', "close"),
+    "half, then silence": (b"Status: 200 OK\r\nContent-Length: 8", b'"wh', "silence"),
+    "ends after an escaped quote": (b"Status: 200 OK", b'"wh\\"', "close"),
     "no head": (b"", b"", "close"),
     "a redirect inside nginx": (b"Status: 200 OK\r\nX-Accel-Redirect: /", b"", "end"),
     "a location": (b"Location: /", b"", "end"),

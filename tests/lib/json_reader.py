@@ -185,8 +185,8 @@ def written_bodies():
     for table in "accepted.tsv", "refused.tsv":
         for case in rows(os.path.join(TESTS, "cases", table)):
             yield expand(case[1])
-    for given, _ in rows(os.path.join(TESTS, "cases", "messages.tsv")):
-        yield b'{"message":' + given.encode() + b"}"
+    for given, _ in rows(os.path.join(TESTS, "cases", "reversed.tsv")):
+        yield b'{"message":' + expand(given) + b"}"
     for name in sorted(glob.glob(os.path.join(TESTS, "fuzz", "seeds", "message", "*"))):
         with open(name, "rb") as file:
             yield file.read()

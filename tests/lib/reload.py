@@ -13,8 +13,8 @@ import struct
 import sys
 import time
 
-BODY = b'{"message": "hello"}'
-ANSWER = b'"olleh"'
+import sample
+
 IN_TIME = 0.3  # of the second that drain_idle gives
 HEADER_TIMEOUT = 8  # less than nginx gives a client that sends nothing
 BOUND = 60     # seconds; an end to waiting, and never what is measured
@@ -79,7 +79,7 @@ class Client:
             context = ssl._create_unverified_context()
             self.socket = context.wrap_socket(self.socket)
 
-    def send(self, body=BODY):
+    def send(self, body=sample.REQUEST):
         self.socket.sendall(b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     def receive(self, begin=b""):
@@ -104,7 +104,7 @@ class Client:
     def expect_answer(self, connection):
         head, body = self.receive()
         expect(head.startswith(b"HTTP/1.1 200"), f"expected a 200: {head}")
-        expect(ANSWER in body, f"expected {ANSWER} in {body[:80]}")
+        expect(sample.is_right(body), f"expected the right answer to the sample: {body[:80]}")
         expect(b"\r\nConnection: " + connection in head, f"expected Connection: {connection.decode()} in {head}")
 
     def call(self, connection=b"keep-alive"):
@@ -261,7 +261,7 @@ class Client2:
         block = b"".join(b"\0%c%s%c%s" % (len(n), n, len(v), v) for n, v in fields.items())
         self.stream += 2
         self.send_frame(HEADERS, END_HEADERS, self.stream, block)
-        self.send_frame(DATA, END_STREAM, self.stream, BODY)
+        self.send_frame(DATA, END_STREAM, self.stream, sample.REQUEST)
         return self.stream
 
     def receive(self, stream):
@@ -286,11 +286,11 @@ class Client2:
 def http2_next_request(port, nginx):
     """An idle connection: its next request is answered, and the GOAWAY names it as the last."""
     client = Client2(port)
-    expect(ANSWER in client.receive(client.send())[0], "no answer")
+    expect(sample.is_right(client.receive(client.send())[0]), "no answer")
     nginx.reload()
     stream = client.send()
     body, last = client.receive(stream)
-    expect(ANSWER in body, "no answer after the reload")
+    expect(sample.is_right(body), "no answer after the reload")
     if last is None:
         client.expect_goaway(stream)
     else:
@@ -318,7 +318,7 @@ def http2_under_way(port, nginx, *services):
     finally:
         for pid in services:
             os.kill(int(pid), signal.SIGCONT)
-    expect(ANSWER in client.receive(stream)[0], "no answer")
+    expect(sample.is_right(client.receive(stream)[0]), "no answer")
 
 
 if __name__ == "__main__":

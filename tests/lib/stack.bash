@@ -3,6 +3,12 @@
 # A bats file says `load lib/helpers` and `load lib/stack`, starts a stack in setup_file() or in a test, and ends it in
 # teardown_file() or teardown(). Settings of the copy are given as VARIABLE=VALUE.
 
+# What shows that a copy works, and is the one place that says what the services compute: the file `sample`. Sets
+# SAMPLE_REQUEST and SAMPLE_ANSWER, a filter of jq.
+# shellcheck source=scripts/lib/sample.sh
+source "$ROOT/scripts/lib/sample.sh"
+export SAMPLE_REQUEST
+
 # free_port : a port that nothing listens on, below the kernel's range for outgoing connections
 free_port() {
     python3 "$ROOT/tests/lib/http.py" free-port
@@ -57,9 +63,14 @@ header() {
     sed -nE "s/^$1: (.*)$/\1/Ip" <<<"$head"
 }
 
-# reverse MESSAGE-BODY [CURL OPTION...] : POST it to /api
-reverse() {
+# post BODY [CURL OPTION...] : POST it to /api
+post() {
     request POST /api --data-binary "$1" "${@:2}"
+}
+
+# post_sample [CURL OPTION...] : POST the sample's request to /api
+post_sample() {
+    post "$SAMPLE_REQUEST" "$@"
 }
 
 # expect_reply CODE [REGEX] : of the last request; REGEX is looked for in its body
@@ -67,6 +78,14 @@ expect_reply() {
     # shellcheck disable=SC2154
     [[ $code == "$1" && $body =~ ${2:-} ]] && return
     printf 'reply\n  expected: %s %s\n  actual:   %s %s\n%s\n' "$1" "${2:-}" "$code" "$body" "$head" >&2
+    return 1
+}
+
+# expect_sample : the last reply is a 200, and the right answer to the sample
+expect_sample() {
+    expect_reply 200 || return
+    jq -e "$SAMPLE_ANSWER" <<<"$body" >/dev/null 2>&1 && return
+    printf 'answer to the sample\n  expected: %s\n  actual:   %s\n' "$SAMPLE_ANSWER" "$body" >&2
     return 1
 }
 

@@ -56,7 +56,7 @@ is_logged() {
 
 @test "the access log is renamed, and nginx told (USR1), under load: each call has its line in one of the two" {
     local calls=20000 log=$RUN_DIR/log/access.log
-    curl -s -Z --no-progress-meter --parallel-max 64 -o /dev/null -w '%{http_code}\n' -d '{"message": "ab"}' "$URL/api?rotated=[1-$calls]" \
+    curl -s -Z --no-progress-meter --parallel-max 64 -o /dev/null -w '%{http_code}\n' -d "$SAMPLE_REQUEST" "$URL/api?rotated=[1-$calls]" \
         >"$BATS_TEST_TMPDIR/codes" 3>&- &
     wait_until 10 test -s "$log"
     mv "$log" "$log.1"
