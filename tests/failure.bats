@@ -44,13 +44,25 @@ expect_rest_works() {
     expect_problem 404
 }
 
+# expect_unhealthy : said as it always is, when UPSTREAM_TIMEOUT is over at the latest; the log has a line for each instance that
+# was asked, and one for the answer
+expect_unhealthy() {
+    local before took=$SECONDS
+    before=$(wc -l <"$RUN_DIR/log/error.log")
+    request GET /_health
+    took=$((SECONDS - took))
+    expect_problem 503 'a service is not ready' || return
+    expect_equal 'Service Unavailable' "$(jq -r .title <<<"$body")" title || return
+    expect_equal 1 "$(header retry-after)" Retry-After || return
+    expect_match '^[0-4]$' "$took" 'seconds' || return
+    expect_match '^[1-3]$' "$(($(wc -l <"$RUN_DIR/log/error.log") - before))" 'new lines in the error log'
+}
+
 @test "transform gone: 502, health 503, the rest works; back again: 200" {
     end_instance transform-blue-1 transform-blue-2
     post_sample
     expect_problem 502
-    request GET /_health
-    expect_problem 503
-    expect_equal 1 "$(header retry-after)"
+    expect_unhealthy
     expect_rest_works
     local i
     for i in 1 2; do
@@ -69,8 +81,7 @@ expect_rest_works() {
     expect_problem 502
     request GET /
     expect_problem 502
-    request GET /_health
-    expect_problem 503
+    expect_unhealthy
 }
 
 @test "transform stopped: 504 when UPSTREAM_TIMEOUT is over, the rest works meanwhile; going on: 200" {
@@ -84,20 +95,30 @@ expect_rest_works() {
     ((SECONDS - begun <= 4))
     post_sample
     expect_problem 504 'too long'
-    request GET /_health
-    expect_problem 503
+    expect_unhealthy
     signal_workers CONT transform-blue-1 transform-blue-2
     post_sample
     expect_sample
 }
 
-@test "app stopped: 504; going on: 200" {
+@test "app stopped: 504, health 503; going on: 200" {
     signal_workers STOP app-blue-1 app-blue-2
     post_sample
     expect_problem 504
+    expect_unhealthy
     signal_workers CONT app-blue-1 app-blue-2
     post_sample
     expect_sample
+}
+
+@test "all stopped, and all gone: health is 503 as for one of them; going on: 200" {
+    local all=(app-blue-1 app-blue-2 transform-blue-1 transform-blue-2)
+    signal_workers STOP "${all[@]}"
+    expect_unhealthy
+    signal_workers CONT "${all[@]}"
+    is_healthy
+    end_instance "${all[@]}"
+    expect_unhealthy
 }
 
 @test "one of two instances stopped: the other answers" {
