@@ -11,9 +11,14 @@ load_sample() {
 
 load_sample
 
+# is_sample_answer TEXT : one JSON value, of which the filter is true. Of no value at all jq -e would say that it is.
+is_sample_answer() {
+    jq -es "length == 1 and (.[0] | $SAMPLE_ANSWER)" <<<"$1" >/dev/null 2>&1
+}
+
 # call_sample URL [CURL OPTION...] : send it; the answer is in $answer. Returns 1 if it is not the right one.
 call_sample() {
     # -q, --noproxy: no rc file, and no proxy of somebody's environment
     answer=$(curl -q --noproxy '*' -sS --max-time 10 "${@:2}" -d "$SAMPLE_REQUEST" "$1/api" 2>&1) || return
-    jq -e "$SAMPLE_ANSWER" <<<"$answer" >/dev/null 2>&1
+    is_sample_answer "$answer"
 }
