@@ -22,29 +22,41 @@ wait_until() {
 }
 
 # ---- expecting ----
+#
+# Each of these returns 0 and prints nothing when what it expects is so. Else it returns 1, which ends the test, and prints to
+# standard error what it is about, what was expected and what came; helpers.bats has each of these texts. WHAT, a few words of
+# the test's own, stands in the first line instead of the usual ones: say it where one line of a test checks several things.
+#
+#   expect_equal '200' "$code" "status of $path"
+#       status of /api
+#         expected: 200
+#         actual:   502
+#
+# In a function, write `|| return` behind each but the last: bats does not end a function that is called with `||`, `&&` or `if`.
 
-# expect_equal EXPECTED ACTUAL [WHAT]
+# expect_equal EXPECTED ACTUAL [WHAT] : both are the same text, to the last byte
 expect_equal() {
     [[ "$1" == "$2" ]] && return
     printf '%s\n  expected: %s\n  actual:   %s\n' "${3:-not equal}" "$1" "$2" >&2
     return 1
 }
 
-# expect_match REGEX TEXT [WHAT] : REGEX is an extended one, and need not match the whole
+# expect_match REGEX TEXT [WHAT] : the extended REGEX matches some part of TEXT; its groups are in BASH_REMATCH then
 expect_match() {
     [[ "$2" =~ $1 ]] && return
     printf '%s\n  expected a match of: %s\n  actual:              %s\n' "${3:-no match}" "$1" "$2" >&2
     return 1
 }
 
-# expect_no_match REGEX TEXT [WHAT]
+# expect_no_match REGEX TEXT [WHAT] : the extended REGEX matches no part of TEXT
 expect_no_match() {
-    [[ ! "$2" =~ $1 ]] && return
+    # shellcheck disable=SC2319 # the condition's: 2 says that REGEX is none
+    [[ "$2" =~ $1 ]] || (($? == 2)) || return 0
     printf '%s\n  expected no match of: %s\n  actual:               %s\n' "${3:-a match}" "$1" "$2" >&2
     return 1
 }
 
-# expect_status EXPECTED : of the last `run`; shows what it printed
+# expect_status EXPECTED : the command of the last `run` ended with it. Shows what the command printed, too.
 expect_status() {
     # shellcheck disable=SC2154 # bats' `run` sets both
     [[ "$1" == "$status" ]] && return

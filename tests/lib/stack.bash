@@ -3,11 +3,9 @@
 # A bats file says `load lib/helpers` and `load lib/stack`, starts a stack in setup_file() or in a test, and ends it in
 # teardown_file() or teardown(). Settings of the copy are given as VARIABLE=VALUE.
 
-# What shows that a copy works, and is the one place that says what the services compute: the file `sample`. Sets
-# SAMPLE_REQUEST and SAMPLE_ANSWER, a filter of jq.
+# The one place that says what the services compute: the file `sample`. Sets SAMPLE_REQUEST, and SAMPLE_ANSWER, jq's filter.
 # shellcheck source=scripts/lib/sample.sh
 source "$ROOT/scripts/lib/sample.sh"
-export SAMPLE_REQUEST
 
 # free_port : a port that nothing listens on, below the kernel's range for outgoing connections
 free_port() {
@@ -84,7 +82,7 @@ expect_reply() {
 # expect_sample : the last reply is a 200, and the right answer to the sample
 expect_sample() {
     expect_reply 200 || return
-    jq -e "$SAMPLE_ANSWER" <<<"$body" >/dev/null 2>&1 && return
+    is_sample_answer "$body" && return
     printf 'answer to the sample\n  expected: %s\n  actual:   %s\n' "$SAMPLE_ANSWER" "$body" >&2
     return 1
 }
