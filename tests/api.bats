@@ -129,7 +129,7 @@ post_text() {
 
 @test "any other path is 404, those that are internal too, with any method" {
     local path method
-    for path in /x /api/ /api/x /API /reverse /reverse/message /reverse/ /_problem /_health/app /index.html; do
+    for path in /x /api/ /api/x /API /reverse /reverse/message /reverse/ /_problem /app/api /index.html /_health/{app,transform,each,tags}; do
         for method in GET POST; do
             request "$method" "$path" -d "$SAMPLE_REQUEST"
             expect_problem 404
@@ -168,7 +168,7 @@ message_of() {
         request POST "$path" --data-binary @"$BATS_TEST_TMPDIR/more"
         expect_problem 413
     done
-    for path in /reverse/message /app/api /_problem; do
+    for path in /reverse/message /app/api /_problem /_health/{app,each,tags}; do
         request POST "$path" --data-binary @"$BATS_TEST_TMPDIR/more"
         expect_problem 404
     done
