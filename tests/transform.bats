@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
-# transform's own tests, with grapheme.bats: that the service reverses, called as a plain CGI program. No other test knows what
-# transform computes: who has it compute something else changes it, the file `sample`, and these two.
+# transform's own tests, with grapheme.bats and upper.bats: that the service reverses, called as a plain CGI program. No other
+# test knows what transform computes: who has it compute something else changes it, the file `sample`, and these.
 
 load lib/helpers
 load lib/fuzz
