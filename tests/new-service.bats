@@ -99,7 +99,7 @@ start_green() {
 # ---- what it is asked ----
 
 @test "the answer is composed of all three, and each has its part in status, health and metrics" {
-    reverse '{"message": "añ"}'
+    post '{"message": "añ"}'
     expect_reply 200
     expect_equal 'message probe rand añ' "$(jq -r '(keys_unsorted | join(" ")) + " " + .probe' <<<"$body")"
     run "$ROOT/scripts/status"
@@ -115,7 +115,7 @@ start_green() {
 
 @test "a second set of it starts, is asked by its header, gets requests by route, and replaces the first by upgrade" {
     start_green
-    reverse '{"message": "a"}' -H 'X-Probe-Colour: green' -H 'X-Request-ID: pinned'
+    post '{"message": "a"}' -H 'X-Probe-Colour: green' -H 'X-Request-ID: pinned'
     expect_reply 200 '"probe":"a"'
     wait_until 10 is_in_log '"request_id":"pinned".*probe-green' access.log
     "$ROOT/scripts/route" probe green
@@ -154,7 +154,7 @@ has_worker() {
     end_instance probe-blue-1 probe-blue-2
     request GET /_health
     expect_problem 503
-    reverse '{"message": "a"}'
+    post '{"message": "a"}'
     expect_problem 502
     STACK_NOISE='probe-blue|auth request unexpected status: 502' end_stack
 }
@@ -201,7 +201,7 @@ has_worker() {
     done
     "$ROOT/scripts/generate" --check
     start_stack "$BATS_TEST_TMPDIR/r"
-    reverse '{"message": "x"}'
+    post '{"message": "x"}'
     expect_reply 200
     expect_equal '["x","x","x","x","x","x"]' "$(jq -c '[.probe, .a, .bb, .ccc, .green, .abcdefghijklmnopqrst]' <<<"$body")"
     expect_equal 16 "$("$ROOT/scripts/status" --json | jq '[.[] | select(.colour == "blue" and .state == "serving")] | length')"

@@ -97,7 +97,7 @@ sample_is_right() {
     expect_status 1
     expect_equal "status: nothing runs in $RUN_DIR; ./scripts/run starts it" "$output"
     start_stack "$RUN_DIR"
-    for _ in 1 2 3; do reverse '{"message": "ab"}'; done
+    for _ in 1 2 3; do post_sample; done
     run "$ROOT/scripts/status"
     expect_status 0
     expect_equal 6 "${#lines[@]}" "lines: $output"
@@ -125,7 +125,7 @@ sample_is_right() {
     run env HTTP_PORT="$(free_port)" HTTPS_PORT="$(free_port)" "$ROOT/scripts/run" -d 3>&-
     expect_status 1
     expect_match "already in $RUN_DIR; ./scripts/stop first" "$output"
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     end_stack
 }
@@ -136,11 +136,11 @@ sample_is_right() {
     first_url=$URL
     expect_equal 3 "$(find "$first_dir" -name 'transform-blue-?.sock' | wc -l)"
     start_stack "$BATS_TEST_TMPDIR/b"
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     end_stack
     URL=$first_url RUN_DIR=$first_dir
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     end_stack
 }
@@ -148,7 +148,7 @@ sample_is_right() {
 @test "in the foreground it stays, also through an upgrade, and Ctrl-C drains and stops all" {
     run_in_foreground
     URL=http://127.0.0.1:$HTTP_PORT
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     "$ROOT/scripts/upgrade" --step 1 app 3>&-
     expect_all_stopped_by -INT "-$FOREGROUND"
@@ -204,7 +204,7 @@ sample_is_right() {
     URL=http://127.0.0.1:$HTTP_PORT
     RUN_DIR=$RUN_DIR HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT \
         bash -c 'ulimit -n 1024; exec "$1" -d' - "$ROOT/scripts/run" 3>&-
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     end_stack
 }
@@ -219,7 +219,7 @@ sample_is_right() {
         expect_match "^run: BIND is \"$address\"; nginx cannot listen there" "$output"
     done
     start_stack "$BATS_TEST_TMPDIR/all" BIND=::
-    reverse '{"message": "ab"}' # over 127.0.0.1
+    post_sample # over 127.0.0.1
     expect_reply 200
     end_stack
 }
@@ -262,7 +262,7 @@ sample_is_right() {
     cp "$RUN_DIR"/{nginx,app-blue-1}.pid "$BATS_TEST_TMPDIR/b/"
     : >"$BATS_TEST_TMPDIR/b/lock"
     RUN_DIR=$BATS_TEST_TMPDIR/b "$ROOT/scripts/stop"
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     end_stack
 }
@@ -329,12 +329,12 @@ with_small_disk() {
     run nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" dd if=/dev/zero of="$RUN_DIR/log/fill"
     expect_match 'No space left' "$output"
     for ((i = 0; i < 50; i++)); do
-        reverse '{"message": "ab"}'
+        post_sample
         expect_reply 200
     done
     kill -USR1 "$(<"$RUN_DIR/nginx.pid")"
     signal_workers KILL app-blue-1 transform-blue-2
-    reverse '{"message": "ab"}'
+    post_sample
     expect_reply 200
     is_healthy
     "$ROOT/scripts/status"
