@@ -1,8 +1,8 @@
 # What scripts/generate writes into the files that other tools read whole, a function for each block: the block NAME-OF-IT is
 # made by name_of_it. Sourced after services.sh and settings.sh.
 #
-# CPU units are ECS's: 1024 are one processor. A container's limits are its line in the file `services`; it is promised a quarter
-# of that memory, and on Kubernetes, where scaling goes by what was asked for, twice that CPU.
+# CPU units are ECS's: 1024 are one processor. A container's limits are its line in the file `services`; it is promised a
+# quarter of that memory, and on Kubernetes, where scaling goes by what was asked for, twice that CPU.
 # shellcheck shell=bash
 # shellcheck disable=SC2153,SC2154 # settings.sh has DEFAULT; for_each sets what a block of a service has
 
@@ -13,8 +13,8 @@ OF_A_HOST=(HTTP_PORT HTTPS_PORT BIND TLS_CERT TLS_KEY)
 
 block= # as far as it is made
 
-# put <<TEXT : behind what there is of the block
-put() {
+# append <<TEXT : behind what there is of the block
+append() {
     local text
     IFS= read -r -d '' text || true
     block+=$text
@@ -84,7 +84,7 @@ compose_services() {
 
 compose_service() {
     [[ $name == "${SERVICES[0]}" ]] || block+=$'\n'
-    put <<TEXT
+    append <<TEXT
   $name:
     image: \${REGISTRY:-local}/cgi-$name:\${IMAGE_TAG:-latest}
     build:
@@ -96,7 +96,7 @@ compose_service() {
         PORT: "$port"
 TEXT
     compose_settings
-    put <<TEXT
+    append <<TEXT
     user: "10001:10001"
     read_only: true
     cap_drop:
@@ -128,7 +128,7 @@ compose_limits() {
 }
 
 compose_limit() {
-    put <<TEXT
+    append <<TEXT
   $name:
     mem_limit: ${memory}m
     security_opt: *security
@@ -140,7 +140,7 @@ compose_logging() {
 }
 
 compose_log() {
-    put <<TEXT
+    append <<TEXT
   $name:
     logging: *logging
 TEXT
@@ -161,7 +161,7 @@ ecs_order() {
 }
 
 ecs_waits_for() {
-    put <<TEXT
+    append <<TEXT
         - container_name: $name
           condition: HEALTHY
 TEXT
@@ -172,7 +172,7 @@ ecs_services() {
 }
 
 ecs_service() {
-    put <<TEXT
+    append <<TEXT
     $name:
       essential: true
       init_process_enabled: true
@@ -188,10 +188,10 @@ ecs_service() {
 TEXT
 }
 
-# Fargate's sizes of a task: CPU units; the MiB that go with them: least, most, and from one to the next.
+# Fargate's sizes of a task: CPU units; the MiB that go with them: least, most, and from one to the next. 256 are too few here.
 FARGATE_SIZES=(
-    '256 512 1024 512' '256 2048 2048 1' '512 1024 4096 1024' '1024 2048 8192 1024' '2048 4096 16384 1024'
-    '4096 8192 30720 1024' '8192 16384 61440 4096' '16384 32768 122880 8192'
+    '512 1024 4096 1024' '1024 2048 8192 1024' '2048 4096 16384 1024' '4096 8192 30720 1024' '8192 16384 61440 4096'
+    '16384 32768 122880 8192'
 )
 
 # fargate_size : the smallest that holds nginx and all services, in task_cpu and task_memory
@@ -209,7 +209,7 @@ fargate_size() {
 ecs_task_size() {
     local task_cpu task_memory
     fargate_size
-    put <<TEXT
+    append <<TEXT
     cpu_limit: "$task_cpu"
     mem_limit: "$task_memory"
 TEXT
@@ -222,7 +222,7 @@ pod_addresses() {
 }
 
 pod_address() {
-    put <<TEXT
+    append <<TEXT
             - name: ${NAME}_ADDR
               value: 127.0.0.1:$port
 TEXT
@@ -234,7 +234,7 @@ pod_services() {
 
 pod_service() {
     [[ $name == "${SERVICES[0]}" ]] || block+=$'\n'
-    put <<TEXT
+    append <<TEXT
         - name: $name
           image: local/cgi-$name:latest
           imagePullPolicy: IfNotPresent
@@ -267,7 +267,7 @@ TEXT
 stack_parameters() {
     local task_cpu task_memory
     fargate_size
-    put <<TEXT
+    append <<TEXT
   TaskCpu:
     Type: Number
     Default: $task_cpu
@@ -288,7 +288,7 @@ stack_service_parameters() {
 
 # stack_container NAME PREFIX CPU MEMORY : its parameters
 stack_container() {
-    put <<TEXT
+    append <<TEXT
   $2Cpu:
     Type: Number
     Default: $3
@@ -332,7 +332,7 @@ stack_services() {
 }
 
 stack_service() {
-    put <<TEXT
+    append <<TEXT
         - Name: $name
           Image: !Sub "\${ImageRegistry}/cgi-$name:\${ImageTag}"
           Cpu: !Ref ${Name}Cpu
@@ -340,7 +340,7 @@ stack_service() {
           Environment:
 TEXT
     stack_settings services
-    put <<TEXT
+    append <<TEXT
           HealthCheck:
             Command: [CMD, ask-health, "$port"]
             Interval: !Ref CheckInterval
@@ -366,7 +366,7 @@ TEXT
 
 settings_table() {
     local name default row
-    put <<'TEXT'
+    append <<'TEXT'
 | name                  | default    | meaning |
 |-----------------------|------------|---------|
 TEXT
