@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # The images, and docker-compose.yml with a real engine: built, up, scaled, killed, stopped. wrk counts what is lost.
+# needs: containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -19,7 +20,7 @@ setup_file() {
 teardown_file() {
     ! why_no_containers >/dev/null || return 0
     end_project
-    docker image rm -f "local/cgi-app:$IMAGE_TAG" "local/cgi-transform:$IMAGE_TAG" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    remove_images "$IMAGE_TAG"
 }
 
 setup() {
@@ -43,26 +44,28 @@ is_healthy() {
     [[ $(state "$1" Health.Status) == healthy ]]
 }
 
-@test "up -d: a call is answered, all three become healthy, and none runs as root" {
+@test "up -d: a call is answered, all become healthy, and none runs as root" {
     answers
     local service
-    for service in app transform nginx; do
+    for service in "${IMAGES[@]}"; do
         wait_until 40 is_healthy "$(container "$service")"
         expect_equal 10001 "$(docker exec "$(container "$service")" id -u)"
     done
 }
 
 @test "the programs and modules in the images are built as hard as make's" {
-    docker cp "$(container app)":/usr/local/bin/cgi-app "$BATS_TEST_TMPDIR"
-    docker cp "$(container transform)":/usr/local/bin/cgi-transform "$BATS_TEST_TMPDIR"
+    local service
+    for service in "${SERVICES[@]}"; do
+        docker cp "$(container "$service")":"/usr/local/bin/cgi-$service" "$BATS_TEST_TMPDIR"
+    done
     docker cp "$(container nginx)":/usr/lib/nginx/modules/. "$BATS_TEST_TMPDIR"
-    expect_hard "$BATS_TEST_TMPDIR"/cgi-{app,transform} "$BATS_TEST_TMPDIR"/ngx_http_{compose,drain,metrics}_module.so
+    expect_hard "${SERVICES[@]/#/$BATS_TEST_TMPDIR/cgi-}" "$BATS_TEST_TMPDIR"/ngx_http_{compose,drain,metrics}_module.so
 }
 
-@test "app and transform are less than 25 MiB above the image that they are built on" {
+@test "the services are less than 25 MiB above the image that they are built on" {
     local service base
     base=$(docker image inspect -f '{{.Size}}' "$CONTAINER_BASE")
-    for service in app transform; do
+    for service in "${SERVICES[@]}"; do
         (($(docker image inspect -f '{{.Size}}' "local/cgi-$service:$IMAGE_TAG") - base < 25 * 1024 * 1024))
     done
     expect_match "cgi-nginx:$IMAGE_TAG  [0-9.]+MB" "$("$ROOT/scripts/images" list)"
@@ -70,7 +73,7 @@ is_healthy() {
 
 @test "the root is read-only, no program gains privileges, and no image holds a compiler" {
     local service
-    for service in app transform nginx; do
+    for service in "${IMAGES[@]}"; do
         docker exec "$(container "$service")" grep -q $'^NoNewPrivs:\t1$' /proc/1/status
         run docker exec "$(container "$service")" touch /usr/new
         expect_match 'Read-only file system' "$output"
@@ -83,9 +86,9 @@ filters() {
     docker exec "$(container "$1")" sed -n 's/^Seccomp_filters:\t//p' /proc/1/status
 }
 
-@test "app and transform have a filter for system calls of their own, beside the engine's" {
+@test "each service has a filter for system calls of its own, beside the engine's" {
     local service
-    for service in app transform; do
+    for service in "${SERVICES[@]}"; do
         expect_equal $(($(filters nginx) + 1)) "$(filters "$service")" "$service"
         expect_no_match 'without seccomp' "$(docker logs "$(container "$service")" 2>&1)"
     done
@@ -97,30 +100,31 @@ is_logged() {
 }
 
 @test "the logs are JSON lines, with the request's id" {
-    curl -s -o /dev/null -H 'X-Request-ID: seen-42' -d '{"message": "hello"}' "$URL/api"
+    answers -H 'X-Request-ID: seen-42'
     wait_until 5 is_logged seen-42
     docker logs "$(container app)" 2>&1 | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
 }
 
 @test "each container's memory is limited, and 64 clients with large messages stay below that" {
-    local service
+    local service limit
     wrk -t 2 -c 64 -d 4s --timeout 60s -s "$ROOT/tests/lib/post-large.lua" "$URL/api" >"$BATS_TEST_TMPDIR/wrk" 3>&-
     expect_no_failure
-    for service in nginx:512 app:128 transform:128; do
-        expect_equal "$((${service#*:} * 1024 * 1024))" \
-            "$(docker inspect -f '{{.HostConfig.Memory}}' "$(container "${service%:*}")")" "limit of $service"
-        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container "${service%:*}")")" "restarts of $service"
-    done
+    while read -r service limit; do
+        expect_equal "$((limit * 1024 * 1024))" \
+            "$(docker inspect -f '{{.HostConfig.Memory}}' "$(container "$service")")" "limit of $service"
+        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container "$service")")" "restarts of $service"
+    done < <(echo nginx 512 && awk '/^[a-z]/ { print $1, $5 }' "$ROOT/services")
 }
 
-# scale COUNT : of app and transform; until nginx calls so many
+# scale COUNT : of each service; until nginx calls so many
 scale() {
-    compose up -d --scale "app=$1" --scale "transform=$1"
-    wait_until 10 uses app "$1"
-    wait_until 10 uses transform "$1"
+    local service options=()
+    for service in "${SERVICES[@]}"; do options+=(--scale "$service=$1"); done
+    compose up -d "${options[@]}"
+    for service in "${SERVICES[@]}"; do wait_until 10 uses "$service" "$1"; done
 }
 
-@test "app and transform from one to three to one under load: all are used within 10 s, no request fails" {
+@test "each service from one to three to one under load: all are used within 10 s, no request fails" {
     load_for 14 &
     scale 3
     scale 1
@@ -137,11 +141,11 @@ has_restarted() {
     (($(docker inspect -f '{{.RestartCount}}' "$1") > 0)) && [[ $(state "$1" Running) == true ]]
 }
 
-@test "one of two replicas of each service killed under load: no request fails, and it comes back" {
+@test "one of two replicas of two services killed under load: no request fails, and it comes back" {
     scale 2
     load_for 8 &
     local name
-    for name in "$(container transform 1)" "$(container app 2)"; do
+    for name in "$(container "$CALLED" 1)" "$(container app 2)"; do
         crash "$name"
         wait_until 10 has_restarted "$name"
     done
@@ -152,12 +156,12 @@ has_restarted() {
 
 @test "a container that hangs: with two replicas the other answers, alone it is a 504" {
     scale 2
-    docker pause "$(container transform 1)" >/dev/null
+    docker pause "$(container "$CALLED" 1)" >/dev/null
     answers
     answers
-    docker pause "$(container transform 2)" >/dev/null
-    expect_equal 504 "$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 -d '{"message": "hello"}' "$URL/api")"
-    docker unpause "$(container transform 1)" "$(container transform 2)" >/dev/null
+    docker pause "$(container "$CALLED" 2)" >/dev/null
+    expect_equal 504 "$(status_of_sample)"
+    docker unpause "$(container "$CALLED" 1)" "$(container "$CALLED" 2)" >/dev/null
     wait_until 10 answers
     scale 1
 }
@@ -179,8 +183,8 @@ refuses() {
     wait "$client"
     wait "$stopper"
     expect_equal 20 "$(tail -n 1 "$out")" "answered"
-    for service in app transform; do docker stop -t 25 "$(container "$service")" >/dev/null; done
-    for service in nginx app transform; do
+    for service in "${SERVICES[@]}"; do docker stop -t 25 "$(container "$service")" >/dev/null; done
+    for service in "${IMAGES[@]}"; do
         expect_equal 0 "$(state "$(container "$service")" ExitCode)" "exit code of $service"
     done
     compose up -d
@@ -188,11 +192,11 @@ refuses() {
 }
 
 is_502() {
-    [[ $(curl -s -o /dev/null -w '%{http_code}' --max-time 9 -d '{"message": "hello"}' "$URL/api") == 502 ]]
+    [[ $(status_of_sample) == 502 ]]
 }
 
 @test "a service that is not there keeps nginx from nothing: 502, and 200 when it comes" {
-    docker stop -t 25 "$(container transform)" >/dev/null
+    docker stop -t 25 "$(container "$CALLED")" >/dev/null
     docker restart -t 25 "$(container nginx)" >/dev/null
     wait_until 10 is_502
     compose up -d
@@ -203,9 +207,9 @@ is_502() {
     run docker run --rm -e THREADS=0 "local/cgi-app:$IMAGE_TAG"
     ((status != 0))
     expect_match 'THREADS' "$output"
-    run docker run --rm -e TRANSFORM_ADDR=transform "local/cgi-nginx:$IMAGE_TAG"
+    run docker run --rm -e APP_ADDR=app "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
-    expect_equal 'entrypoint: TRANSFORM_ADDR is "transform"; set it to host:port' "$output"
+    expect_equal 'entrypoint: APP_ADDR is "app"; set it to host:port' "$output"
     run docker run --rm -e MAX_BODY_BYTES=many "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_match '^entrypoint: MAX_BODY_BYTES is "many"' "$output"
@@ -223,7 +227,7 @@ is_502() {
     answers
 }
 
-# The last two: they replace images and containers.
+# They replace images and containers.
 
 # release SERVICE [LINE] : its image, made anew: other than what runs, with a LINE for its Dockerfile
 release() {
@@ -237,11 +241,11 @@ runs_its_image() {
         $(compose_ids "$1") ]]
 }
 
-@test "rollout: a rebuilt app, then a rebuilt transform, under load: no request fails, and only the new ones run" {
+@test "rollout: each service rebuilt, under load: no request fails, and only the new ones run" {
     local service
-    load_for 30 &
+    load_for 40 &
     local load=$!
-    for service in app transform; do
+    for service in "${SERVICES[@]}"; do
         release "$service"
         "$ROOT/scripts/rollout" "$service" 3>&-
         runs_its_image "$service"
@@ -252,14 +256,30 @@ runs_its_image() {
     expect_no_failure
 }
 
+# Another service's program in its place is as healthy as the right one.
+@test "rollout: an image that is healthy and answers wrongly is found by a real call, and what ran before runs again" {
+    local before
+    before=$(compose_ids "$CALLED")
+    docker create --name "other-$$" "local/cgi-app:$IMAGE_TAG" >/dev/null
+    docker cp "other-$$:/usr/local/bin/cgi-app" "$BATS_TEST_TMPDIR/cgi-$CALLED"
+    docker rm "other-$$" >/dev/null
+    docker build -q -t "local/cgi-$CALLED:$IMAGE_TAG" -f - "$BATS_TEST_TMPDIR" >/dev/null 2>&1 \
+        <<<"FROM local/cgi-$CALLED:$IMAGE_TAG"$'\n'"COPY cgi-$CALLED /usr/local/bin/"
+    run "$ROOT/scripts/rollout" "$CALLED" 3>&-
+    expect_status 1
+    expect_match '^rollout: a real call was answered with: .*; the old ones run again$' "$output"
+    expect_equal "$before" "$(compose_ids "$CALLED")"
+    answers
+}
+
 @test "rollout: an image that does not start is refused, and what ran goes on" {
     local before
-    before=$(compose_ids transform)
-    release transform 'ENTRYPOINT ["sh", "-c", "echo no such thing >&2; exit 1"]'
-    run "$ROOT/scripts/rollout" transform 3>&-
+    before=$(compose_ids "$CALLED")
+    release "$CALLED" 'ENTRYPOINT ["sh", "-c", "echo no such thing >&2; exit 1"]'
+    run "$ROOT/scripts/rollout" "$CALLED" 3>&-
     expect_status 1
     expect_match '^rollout: the new ones are not healthy: no such thing; the old ones go on$' "$output"
-    expect_equal "$before" "$(compose_ids transform)"
+    expect_equal "$before" "$(compose_ids "$CALLED")"
     answers
 }
 

@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # scripts/images: build, push to a real registry on loopback, pull, run.
+# needs: containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -17,10 +18,8 @@ setup() {
 
 teardown() {
     [[ -z ${REGISTRY_PID:-} ]] || kill "$REGISTRY_PID"
-    local service
-    for service in app transform nginx; do
-        docker image rm -f "$REGISTRY/cgi-$service:$IMAGE_TAG" >/dev/null 2>&1 || true
-    done
+    local name
+    for name in "${IMAGES[@]}"; do docker image rm -f "$REGISTRY/cgi-$name:$IMAGE_TAG" >/dev/null 2>&1 || true; done
 }
 
 start_registry() {
@@ -55,7 +54,7 @@ CONF
 without_docker() {
     local name
     mkdir "$BATS_TEST_TMPDIR/bin"
-    for name in bash env dirname readlink git sed realpath; do
+    for name in bash env dirname readlink git realpath; do
         ln -s "$(command -v "$name")" "$BATS_TEST_TMPDIR/bin"
     done
     echo "$BATS_TEST_TMPDIR/bin"

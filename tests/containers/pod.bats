@@ -3,6 +3,7 @@
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # kubernetes.yml: its pod, played by podman; what podman leaves out (Service, HorizontalPodAutoscaler, when to probe) is
 # compared with docker-compose.yml.
+# needs: containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -21,7 +22,8 @@ setup_file() {
         "$(ulimit -Sn)" "$(ulimit -Hn)" 4096 4096 >"$CONTAINERS_CONF"
     make_base
     "$ROOT/scripts/images" build
-    docker save local/cgi-{app,transform,nginx}:"$IMAGE_TAG" | podman load -q
+    # shellcheck disable=SC2046 # a word each
+    docker save $(full_names "$IMAGE_TAG") | podman load -q
     # What who deploys is told to replace; and ports of the test's own, on loopback.
     sed -E -e "s|image: local/(.*):latest|image: localhost/local/\1:$IMAGE_TAG|" -e "s|name: cgi$|name: $POD_NAME|" \
         -e "s|containerPort: 8080|&\n              hostPort: $HTTP_PORT\n              hostIP: 127.0.0.1|" \
@@ -34,8 +36,9 @@ teardown_file() {
     [[ -n ${POD:-} ]] || return 0
     podman $PODMAN_LOG kube down "$POD"
     podman $PODMAN_LOG volume rm run >/dev/null 2>&1 || true
-    podman $PODMAN_LOG image rm -f localhost/local/cgi-{app,transform,nginx}:"$IMAGE_TAG" >/dev/null
-    docker image rm -f local/cgi-{app,transform,nginx}:"$IMAGE_TAG" >/dev/null
+    # shellcheck disable=SC2046 # a word each
+    podman $PODMAN_LOG image rm -f $(full_names "$IMAGE_TAG" | sed 's|^|localhost/|') >/dev/null
+    remove_images "$IMAGE_TAG"
 }
 
 setup() {
@@ -50,12 +53,12 @@ in_pod() {
 
 @test "the pod answers, over HTTP and HTTPS" {
     wait_until 20 answers
-    expect_match '"message":"olleh"' "$(curl -sk -d '{"message": "hello"}' "https://127.0.0.1:$HTTPS_PORT/api")"
+    URL=https://127.0.0.1:$HTTPS_PORT answers -k
 }
 
 @test "its probes pass, and fail when what they ask does not answer" {
     local service
-    for service in nginx app transform; do
+    for service in "${IMAGES[@]}"; do
         wait_until 20 podman $PODMAN_LOG healthcheck run "$POD_NAME-pod-0-$service"
     done
     run ! in_pod app ask-health 9002
@@ -64,7 +67,7 @@ in_pod() {
 
 @test "no container runs as root, gains privileges, or writes outside of nginx's volume" {
     local service
-    for service in nginx app transform; do
+    for service in "${IMAGES[@]}"; do
         expect_equal 10001 "$(in_pod "$service" id -u)"
         expect_match $'NoNewPrivs:\t1' "$(in_pod "$service" grep NoNewPrivs /proc/1/status)"
         expect_match $'CapBnd:\t0000000000000000' "$(in_pod "$service" grep CapBnd /proc/1/status)"
@@ -85,8 +88,8 @@ has_restarted() {
 
 @test "a service that dies comes back" {
     wait_until 20 answers
-    kill -KILL "$(podman $PODMAN_LOG inspect -f '{{.State.Pid}}' "$POD_NAME-pod-0-transform")"
-    wait_until 20 has_restarted transform
+    kill -KILL "$(podman $PODMAN_LOG inspect -f '{{.State.Pid}}' "$POD_NAME-pod-0-$CALLED")"
+    wait_until 20 has_restarted "$CALLED"
 }
 
 @test "it agrees with docker-compose.yml: images, ports, addresses, user, memory; what drains first outlives nobody" {

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # Deployments that do not get stable, in this order: all end where they began, and say why. aws_server.py plays ECS's
 # part, since moto has no scheduler: its end is in the tag of the images.
+# needs: ecs-test
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # The life of a stack, from up to down, by scripts/ecs and the AWS CLI against moto: one story, told in this order.
 # aws_server.py says what moto cannot play.
+# needs: ecs-test
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -23,11 +24,10 @@ setup() {
 
 # expected_images TAG
 expected_images() {
-    local registry=123456789012.dkr.ecr.eu-central-1.amazonaws.com/cgi
-    echo "$registry/cgi-nginx:$1 $registry/cgi-app:$1 $registry/cgi-transform:$1"
+    full_images 123456789012.dkr.ecr.eu-central-1.amazonaws.com/cgi "$1"
 }
 
-@test "up makes three repositories of this stack's own, and the stack, and starts nothing" {
+@test "up makes a repository for each image, this stack's own, and the stack, and starts nothing" {
     IMAGE_TAG=v1 ecs up MinCount=3
     expect_done
     expect_match 'made repository cgi/cgi-nginx' "$output"
@@ -35,8 +35,8 @@ expected_images() {
     expect_match '^stack cgi is up' "${lines[-1]}"
     note_outputs
     load_outputs
-    expect_equal 'IMMUTABLE IMMUTABLE IMMUTABLE' \
-        "$(ecr_api DescribeRepositories '{}' '[.repositories[].imageTagMutability] | join(" ")')"
+    expect_equal "$(printf '%s IMMUTABLE\n' "${IMAGES[@]/#/cgi/cgi-}" | sort)" \
+        "$(ecr_api DescribeRepositories '{}' '.repositories[] | "\(.repositoryName) \(.imageTagMutability)"' | sort)"
     expect_match imageCountMoreThan "$(ecr_api GetLifecyclePolicy '{"repositoryName": "cgi/cgi-app"}' .lifecyclePolicyText)"
     expect_equal 'cgi:1 0' "$(serves "$SERVICE")"
     expect_equal 'cgi:1 0' "$(serves "$CANARY")"

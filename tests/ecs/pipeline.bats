@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2016,SC2154 # what stands in a workflow is not for this shell; bats' `run` sets what it sets
 # scripts/pipeline, and the files of the CI systems over it. That GitHub and Jenkins take them, only these can show.
+# needs: ecs-test
 
 load ../lib/helpers
 load ../lib/ecs
@@ -43,8 +44,12 @@ in_json() {
         run "$ROOT/scripts/pipeline" "$step" --help
         expect_match "usage: ./scripts/$script" "$output"
     done <<<$'test test\nbuild images\npush ecs\ndeploy ecs'
-    run "$ROOT/scripts/pipeline" publish
-    expect_status 2
+    local words
+    for words in publish "''"; do
+        eval "run '$ROOT/scripts/pipeline' $words"
+        expect_status 2
+        expect_equal "pipeline: \"${words#\'\'}\" is no step; test, build, push and deploy are" "$output"
+    done
     run "$ROOT/scripts/pipeline" --help
     expect_status 0
 }

@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # deploy sends the images of this commit: to a registry on loopback that wants ECR's password, since moto's ECR holds none.
+# needs: containers ecs-test
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -19,19 +20,19 @@ setup_file() {
     DOCKER=$(command -v docker)
     export REGISTRY_HOST=127.0.0.1:$port IMAGE_TAG=test-$$ DOCKER
     start_registry
-    local service
-    for service in app transform nginx; do
-        # what is in them does not matter here, only that they are three
-        tar -C "$BATS_FILE_TMPDIR" -c server.pid --transform "s/.*/$service/" |
-            docker import - "local/cgi-$service:$IMAGE_TAG" >/dev/null
+    local name
+    for name in "${IMAGES[@]}"; do
+        # what is in them does not matter here, only that there is one of each
+        tar -C "$BATS_FILE_TMPDIR" -c server.pid --transform "s/.*/$name/" |
+            docker import - "local/cgi-$name:$IMAGE_TAG" >/dev/null
     done
 }
 
 teardown_file() {
     ! why_no_push >/dev/null || return 0
-    local service
-    for service in app transform nginx; do
-        docker image rm -f "local/cgi-$service:$IMAGE_TAG" "$REGISTRY_HOST/cgi/cgi-$service:$IMAGE_TAG" >/dev/null 2>&1 || true
+    local name
+    for name in "${IMAGES[@]}"; do
+        docker image rm -f "local/cgi-$name:$IMAGE_TAG" "$REGISTRY_HOST/cgi/cgi-$name:$IMAGE_TAG" >/dev/null 2>&1 || true
     done
     kill "$(<"$BATS_FILE_TMPDIR/registry.pid")" || true
     end_aws
@@ -65,7 +66,7 @@ tags() {
     curl -sS -u "AWS:$(<"$BATS_FILE_TMPDIR/password")" "http://$REGISTRY_HOST/v2/cgi/cgi-$1/tags/list" | jq -r '.tags[]?'
 }
 
-@test "deploy logs in with ECR's password, pushes the three images, and runs them; the password is in no argument and no output" {
+@test "deploy logs in with ECR's password, pushes the images, and runs them; the password is in no argument and no output" {
     REGISTRY=$REGISTRY_HOST/cgi ecs up
     expect_done
     note_outputs
@@ -76,16 +77,15 @@ tags() {
     chmod +x "$BATS_TEST_TMPDIR/bin/docker"
     PATH=$BATS_TEST_TMPDIR/bin:$PATH ecs deploy
     expect_status 0
-    local service
-    for service in app transform nginx; do expect_equal "$IMAGE_TAG" "$(tags "$service")" "$service"; done
-    expect_equal "$REGISTRY_HOST/cgi/cgi-nginx:$IMAGE_TAG $REGISTRY_HOST/cgi/cgi-app:$IMAGE_TAG $REGISTRY_HOST/cgi/cgi-transform:$IMAGE_TAG" \
-        "$(images_in_use)"
+    local name
+    for name in "${IMAGES[@]}"; do expect_equal "$IMAGE_TAG" "$(tags "$name")" "$name"; done
+    expect_equal "$(full_images "$REGISTRY_HOST/cgi" "$IMAGE_TAG")" "$(images_in_use)"
     expect_match 'login --username AWS --password-stdin' "$(<"$BATS_TEST_TMPDIR/arguments")"
     expect_no_match "$(<"$BATS_FILE_TMPDIR/password")" "$(<"$BATS_TEST_TMPDIR/arguments")$output$stderr"
 }
 
 @test "a push that broke off goes on with what is missing, since a tag that is there is not taken twice" {
-    has_images "$IMAGE_TAG" app transform
+    has_images "$IMAGE_TAG" "${SERVICES[@]}"
     ecs push
     expect_equal "pushed $REGISTRY_HOST/cgi/cgi-nginx:$IMAGE_TAG" "${lines[0]}"
     expect_equal 2 "${#lines[@]}" "lines: $output"
@@ -97,14 +97,14 @@ tags() {
 
 @test "a registry that is not there is a failure that says so, and nothing is registered" {
     kill "$(<"$BATS_FILE_TMPDIR/registry.pid")"
-    local service
-    for service in app transform nginx; do docker tag "local/cgi-$service:$IMAGE_TAG" "local/cgi-$service:$IMAGE_TAG-2"; done
+    local name
+    for name in "${IMAGES[@]}"; do docker tag "local/cgi-$name:$IMAGE_TAG" "local/cgi-$name:$IMAGE_TAG-2"; done
     IMAGE_TAG=$IMAGE_TAG-2 ecs deploy
     expect_equal 1 "$status"
     expect_match "images: $REGISTRY_HOST refuses REGISTRY_USER and REGISTRY_PASSWORD" "${stderr##*$'\n'}"
     expect_equal 1 "$(registered)"
-    for service in app transform nginx; do
-        docker image rm -f "local/cgi-$service:$IMAGE_TAG-2" "$REGISTRY_HOST/cgi/cgi-$service:$IMAGE_TAG-2" >/dev/null
+    for name in "${IMAGES[@]}"; do
+        docker image rm -f "local/cgi-$name:$IMAGE_TAG-2" "$REGISTRY_HOST/cgi/cgi-$name:$IMAGE_TAG-2" >/dev/null
     done
     start_registry
 }

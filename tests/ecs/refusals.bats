@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # What bad input gets from scripts/ecs: one line that says what and what next, and nothing half made.
+# needs: ecs-test
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
@@ -32,24 +33,41 @@ setup() {
     expect_refused 'IMAGE_TAG is "v 1"'
     WAIT_SECONDS=soon ecs deploy
     expect_refused 'WAIT_SECONDS is "soon"; set it to a whole number'
-    ecs deploy --canary 100
-    expect_refused 'N is "100"; set it to a whole number from 1 to 99'
-    ecs scale many
-    expect_refused 'N is "many"; set it to a whole number from 0'
-    ecs up MinCuont=3
-    expect_refused 'cloudformation.yml has no parameter "MinCuont"; it has ImageRegistry'
 }
 
-@test "--help says what there is; what is not known is refused with it" {
-    run "$ROOT/scripts/ecs" --help
-    expect_status 0
-    expect_match '^usage: ./scripts/ecs COMMAND' "$output"
-    local words
-    for words in '' 'start' 'deploy 10' 'down --now' 'scale' 'up MinCount'; do
-        # shellcheck disable=SC2086 # words
-        run "$ROOT/scripts/ecs" $words
-        expect_status 2
-    done
+# An empty word is what a variable gives that is not set: `ecs scale "$COUNT"` once scaled to 0.
+@test "a word that is wrong, empty, repeated or too many is refused by one line, with 2, before AWS is asked" {
+    export AWS_ENDPOINT_URL=http://127.0.0.1:1
+    local words expected arguments
+    while IFS='|' read -r words expected; do
+        eval "arguments=($words)"
+        ecs "${arguments[@]}"
+        expect_refused "$expected" 2
+    done <<'WORDS'
+|a command is missing; --help
+start|"start" is no command; up, push, deploy, promote, abort, rollback, scale, status, logs and down are
+''|"" is no command; up, push
+deploy 10|"10" is no option of deploy; --canary is
+deploy ''|"" is no option of deploy; --canary is
+deploy --canary|the percentage of the canary is missing
+deploy --canary 100|"100" is no percentage of a canary; a whole number from 1 to 99 is
+deploy --canary ''|"" is no percentage of a canary
+deploy --canary 10 --canary|"--canary" is one word too many
+scale|the number of tasks is missing
+scale ''|"" is no number of tasks; a whole number from 0 to 5000 is
+scale many|"many" is no number of tasks; a whole number from 0 to 5000 is
+scale -1|"-1" is no number of tasks
+scale 2 3|"3" is one word too many
+down --now|"--now" is no option of down; --yes is
+down --yes --yes|"--yes" is one word too many
+up MinCount|"MinCount" has no value; say MinCount=VALUE
+up MinCuont=3|"MinCuont" is no parameter of cloudformation.yml; ImageRegistry, ImageTag,
+up MinCount=3 MinCount=4|"MinCount=4" is one word too many; MinCount has a value already
+up ''|"" is no parameter of cloudformation.yml; ImageRegistry
+logs ''|"" is no option of aws logs tail
+status now|"now" is one word too many
+rollback ''|"" is one word too many
+WORDS
 }
 
 @test "no credentials, an AWS that is not there, a region without the stack" {
@@ -65,13 +83,13 @@ setup() {
 }
 
 @test "somebody else's repository of the same name is left alone, by up and by down" {
-    expect_equal other/cgi-transform "$(ecr_api CreateRepository '{"repositoryName": "other/cgi-transform"}' \
+    expect_equal other/cgi-nginx "$(ecr_api CreateRepository '{"repositoryName": "other/cgi-nginx"}' \
         .repository.repositoryName)"
     STACK=other ecs up
-    expect_refused 'repository other/cgi-transform exists and has no tag stack=other; tag it so if it is yours, or set STACK'
+    expect_refused 'repository other/cgi-nginx exists and has no tag stack=other; tag it so if it is yours, or set STACK'
     STACK=other ecs down --yes
     expect_done
-    expect_equal other/cgi-transform "$(ecr_api DescribeRepositories '{}' '.repositories[].repositoryName')"
+    expect_equal other/cgi-nginx "$(ecr_api DescribeRepositories '{}' '.repositories[].repositoryName')"
 }
 
 @test "a stack that could not be made says why; then only down helps, and up after it" {
@@ -111,4 +129,39 @@ setup() {
     expect_refused 'nothing runs yet that a canary could be beside; ./scripts/ecs deploy first'
     expect_equal '1' "$(registered)"
     expect_equal 'cgi:1 0' "$(serves "$SERVICE")"
+}
+
+# copy_of_ecs SCRIPT : what scripts/ecs is made of, with the file `services` changed by sed
+copy_of_ecs() {
+    mkdir -p "$BATS_TEST_TMPDIR/copy"
+    cp -r "$ROOT"/{scripts,services,cloudformation.yml} "$BATS_TEST_TMPDIR/copy"
+    sed -i "$1" "$BATS_TEST_TMPDIR/copy/services"
+}
+
+@test "deploy refuses a stack with a container less or more than the file services; somebody else's is said to stay" {
+    export STACK=parts
+    ecs up
+    expect_done
+    note_outputs
+    load_outputs
+    has_images v2
+    copy_of_ecs "/^$CALLED /d"
+    IMAGE_TAG=v2 run --separate-stderr "$BATS_TEST_TMPDIR/copy/scripts/ecs" deploy
+    expect_refused "the stack has a container of $CALLED, which is not in the file services; ./scripts/ecs up takes it out"
+    copy_of_ecs '$ a probe 9100 2 128 128 nginx /probe'
+    expect_equal parts/cgi-probe "$(ecr_api CreateRepository '{"repositoryName": "parts/cgi-probe"}' .repository.repositoryName)"
+    has_images v2 probe
+    IMAGE_TAG=v2 run --separate-stderr "$BATS_TEST_TMPDIR/copy/scripts/ecs" deploy
+    expect_refused 'the stack has no container of probe; ./scripts/ecs up brings it in'
+    expect_equal 1 "$(registered)"
+
+    definition parts:1 | jq '.taskDefinition | {family, cpu, memory, networkMode, requiresCompatibilities, executionRoleArn,
+        containerDefinitions: (.containerDefinitions + [{name: "helper", image: "example.org/helper:7", memory: 64}])}' \
+        >"$BATS_TEST_TMPDIR/helped"
+    expect_equal 2 "$(ecs_api RegisterTaskDefinition "$(<"$BATS_TEST_TMPDIR/helped")" .taskDefinition.revision)"
+    ecs_api UpdateService "{\"cluster\": \"$CLUSTER\", \"service\": \"$SERVICE\", \"taskDefinition\": \"parts:2\"}" empty
+    IMAGE_TAG=v2 ecs deploy
+    expect_done
+    expect_equal 'container helper keeps its image' "${lines[0]}"
+    expect_equal "$(full_images 123456789012.dkr.ecr.eu-central-1.amazonaws.com/parts v2) example.org/helper:7" "$(images_in_use)"
 }

@@ -2,6 +2,11 @@
 # The application in containers, for tests: the image that the others are built on, a docker-compose project of its own.
 # A file says `load ../lib/containers`, after helpers.
 
+# shellcheck source=tests/lib/services.bash
+source "$ROOT/tests/lib/services.bash"
+# shellcheck source=scripts/lib/sample.sh
+source "$ROOT/scripts/lib/sample.sh"
+
 CONTAINER_BASE=debian:12.12-slim # what the Dockerfiles say in FROM
 
 # why_no_containers : the reason why nothing can be tested here; fails when there is none
@@ -55,8 +60,26 @@ end_project() {
     docker-compose --no-ansi down -v -t 25 </dev/null >/dev/null 2>&1 3>&-
 }
 
+# answers [CURL OPTION...] : the sample, rightly
 answers() {
-    [[ $(curl -s --max-time 5 -d '{"message": "hello"}' "$URL/api") == '{"message":"olleh",'* ]]
+    local answer
+    call_sample "$URL" "$@"
+}
+
+# status_of_sample : that it is answered with
+status_of_sample() {
+    curl -s -o /dev/null -w '%{http_code}' --max-time 20 -d "$SAMPLE_REQUEST" "$URL/api"
+}
+
+# full_names TAG : of all images
+full_names() {
+    printf 'local/cgi-%s\n' "${IMAGES[@]/%/:$1}"
+}
+
+# remove_images TAG
+remove_images() {
+    # shellcheck disable=SC2046 # a word each
+    docker image rm -f $(full_names "$1") >/dev/null
 }
 
 # container SERVICE [NUMBER] : the name of its container
@@ -77,10 +100,6 @@ crash() {
 # uses SERVICE COUNT : nginx calls so many addresses of it
 uses() {
     local line
-    line=$(docker exec "$(container nginx)" cat /run/app/in-use 3>&-)
-    case $1 in
-    app) line=${line%%, transform*} ;;
-    transform) line=${line##*, transform} ;;
-    esac
+    line=$(docker exec "$(container nginx)" cat /run/app/in-use 3>&- | tr ',' '\n' | grep -E "^ *$1: ")
     (($(grep -oE '[0-9.]+:[0-9]+' <<<"$line" | wc -l) == $2))
 }

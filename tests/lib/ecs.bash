@@ -2,6 +2,9 @@
 # AWS for tests: a server of its own for each file, the AWS CLI, and what scripts/ecs makes of both.
 # A file says `load ../lib/ecs`, after helpers; start_aws in setup_file, end_aws in teardown_file, need_aws in setup.
 
+# shellcheck source=tests/lib/services.bash
+source "$ROOT/tests/lib/services.bash"
+
 # why_no_aws : the reason why nothing can be tested here; fails when there is none
 why_no_aws() {
     if [[ -n ${SANITIZE:-} ]]; then
@@ -56,10 +59,10 @@ expect_done() {
     return 1
 }
 
-# expect_refused REGEX : the last `ecs` failed, with one line that says this
+# expect_refused REGEX [STATUS] : the last `ecs` failed, with one line that says this
 expect_refused() {
     # shellcheck disable=SC2154 # bats' `run` sets it
-    expect_equal 1 "$status" "exit status; it printed: $output $stderr" &&
+    expect_equal "${2:-1}" "$status" "exit status; it printed: $output $stderr" &&
         expect_equal 1 "$(wc -l <<<"$stderr")" "lines: $stderr" &&
         expect_match "^ecs: $1" "$stderr"
 }
@@ -154,12 +157,19 @@ weights() {
         elbv2 describe-listeners --listener-arns "$LISTENER"
 }
 
-# has_images TAG [SERVICE...] : ECR has them, as after a push; moto's ECR is no registry that could be pushed to
+# full_images REGISTRY TAG : of all containers, as images_in_use prints them
+full_images() {
+    local name all="$1/cgi-nginx:$2"
+    for name in "${SERVICES[@]}"; do all+=" $1/cgi-$name:$2"; done
+    echo "$all"
+}
+
+# has_images TAG [IMAGE...] : ECR has them, as after a push; moto's ECR is no registry that could be pushed to
 has_images() {
-    local service services=("${@:2}")
-    (($# > 1)) || services=(app transform nginx)
-    for service in "${services[@]}"; do
-        ecr_api PutImage "$(jq -nc --arg name "$STACK/cgi-$service" --arg tag "$1" '{repositoryName: $name, imageTag: $tag,
+    local name names=("${@:2}")
+    (($# > 1)) || names=("${IMAGES[@]}")
+    for name in "${names[@]}"; do
+        ecr_api PutImage "$(jq -nc --arg name "$STACK/cgi-$name" --arg tag "$1" '{repositoryName: $name, imageTag: $tag,
             imageManifest: ({schemaVersion: 2, mediaType: "application/vnd.docker.distribution.manifest.v2+json",
                 config: {digest: "\($name) \($tag)"}} | tojson)}')" 'if .image then empty else error(tojson) end'
     done

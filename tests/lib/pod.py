@@ -86,8 +86,8 @@ def faults(deployment, service, scaler):
         if "cpu" not in container["resources"]["requests"]:
             yield f"{container['name']}: requests no cpu, so the HorizontalPodAutoscaler has nothing to go by"
     waits = {c["name"]: int(c["lifecycle"]["preStop"]["exec"]["command"][1]) for c in template["spec"]["containers"]}
-    if waits["nginx"] >= min(waits["app"], waits["transform"]):
-        yield "nginx does not end before app and transform"
+    if waits["nginx"] >= min(wait for name, wait in waits.items() if name != "nginx"):
+        yield "nginx does not end before the services"
     if template["spec"]["terminationGracePeriodSeconds"] <= max(waits.values()):
         yield "the pod is killed before all were told to end"
 
