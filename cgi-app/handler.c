@@ -1,8 +1,8 @@
 /*
  * app, the entry point: checks the message, draws the number, and has nginx call transform.
  *
- * POST /api {"message": m} checks m and gives {"message":…,"rand":r}, in which an SSI tag stands for the value that nginx
- * fetches from transform; GET / says what this is; GET /_health. Errors: see message_decode() in message.h.
+ * POST /api {"message": m} checks m and gives {"message":…,"rand":r}, in which an SSI tag stands for the value that
+ * nginx fetches from transform; GET / says what this is; GET /_health. Errors: see message_decode() in message.h.
  */
 #include "message.h"
 #include "service.h"

@@ -1,8 +1,9 @@
 /*
- * transform: a message comes in, it goes out reversed. To make it compute something else, replace append_reversed().
+ * transform: a message comes in, it goes out reversed. To make it compute something else, replace
+ * append_reversed().
  *
- * POST /reverse {"message": m} gives {"message": m reversed}; POST /reverse/message gives the reversed string alone, a JSON
- * value that app's reply includes; GET /_health. Errors: see message_decode() in message.h.
+ * POST /reverse {"message": m} gives {"message": m reversed}; POST /reverse/message gives the reversed string
+ * alone, a JSON value that app's reply includes; GET /_health. Errors: see message_decode() in message.h.
  */
 #include "json_string.h"
 #include "message.h"
