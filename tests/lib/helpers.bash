@@ -32,7 +32,7 @@ wait_until() {
 #         expected: 200
 #         actual:   502
 #
-# In a function, write `|| return` behind each but the last: bats does not end a function that is called with `||`, `&&` or `if`.
+# In a function, write `|| return` behind each but the last: one that is called with `||`, `&&` or `if` goes on otherwise.
 
 # expect_equal EXPECTED ACTUAL [WHAT] : both are the same text, to the last byte
 expect_equal() {

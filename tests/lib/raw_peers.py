@@ -27,7 +27,7 @@ BOUND = 20  # seconds in which any peer is answered or closed, whatever it does:
 # ---- what listens ----
 
 class Requests:
-    """cgi-transform: its answer, which is that of the same program by plain CGI, shows that all bytes arrived, in their order."""
+    """cgi-transform: its answer, as the same program gives it by plain CGI, shows that all bytes arrived, in their order."""
 
     def __init__(self, address):
         self.address = address

@@ -67,6 +67,21 @@ class Nginx:
         return not set(self.workers()) & set(old)
 
 
+def freeze(pids):
+    """Stop these processes. One of a process's threads takes the signal, and until it does, the others go on."""
+    for pid in pids:
+        os.kill(int(pid), signal.SIGSTOP)
+        wait_until(lambda pid=pid: is_frozen(pid), f"{pid} does not stop")
+
+
+def is_frozen(pid):
+    states = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8") as stat:
+            states.append(stat.read().rpartition(")")[2].split()[0])
+    return set(states) == {"T"}
+
+
 # ---- HTTP/1.1 ----
 
 
@@ -141,7 +156,8 @@ def already_sent(port, nginx):
     """Each of many clients has its next request in the socket when its worker is to end."""
     clients = [Client(port) for _ in range(64)]
     for client in clients:
-        client.call()
+        client.send()
+        client.receive()
     workers = [int(pid) for pid in nginx.workers()]
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
@@ -187,8 +203,7 @@ def under_way(port, nginx, *services):
     """A request under way at a reload is answered, and says close."""
     client = Client(port)
     client.call()  # so that it is an old worker's
-    for pid in services:
-        os.kill(int(pid), signal.SIGSTOP)
+    freeze(services)
     try:
         client.send()
         nginx.reload()
@@ -308,8 +323,7 @@ def http2_closed_after(port, nginx):
 def http2_under_way(port, nginx, *services):
     """Requests under way have a GOAWAY that names them, and their answers."""
     client = Client2(port)
-    for pid in services:
-        os.kill(int(pid), signal.SIGSTOP)
+    freeze(services)
     try:
         stream = client.send()
         client.await_ping()  # nginx has read what was sent before

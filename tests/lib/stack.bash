@@ -114,10 +114,19 @@ is_ended() {
     [[ $stat == *") Z "* ]]
 }
 
-# signal_workers SIGNAL INSTANCE...
+# signal_workers SIGNAL INSTANCE... : after a STOP, none of their threads goes on
 signal_workers() {
-    local name
-    for name in "${@:2}"; do kill "-$1" "$(worker_of "$name")"; done
+    local name pid
+    for name in "${@:2}"; do
+        pid=$(worker_of "$name")
+        kill "-$1" "$pid"
+        [[ $1 != STOP ]] || wait_until 5 is_frozen "$pid"
+    done
+}
+
+# is_frozen PID : each of its threads is stopped; one of them takes the signal, and until it does, the others go on
+is_frozen() {
+    ! grep -hqvE '^[0-9]+ \(.*\) T ' "/proc/$1/task/"*/stat
 }
 
 # end_instance INSTANCE... : drain it and do not replace it
