@@ -1,5 +1,5 @@
-# The instances on a host: how they start and end, with systemd and without it, and what nginx is told of them. Functions that
-# routing.sh calls have the names of those in scripts/instances.sh, in whose place this is installed. Sourced by cgi-message.
+# What cgi-message starts on a host: its instances, how they start and end, with systemd and without it, and what nginx is told
+# of them. One of the two platforms (scripts/lib/platform.sh). Sourced after nginx.sh and sets.sh.
 #
 # Blue is what is installed: app-1 is the unit cgi-app@1, in /run/cgi-message/app-1. Green is another build beside it:
 # app-green-1 is cgi-app-green@1, in /run/cgi-message/app-green-1, of the program /var/lib/cgi-message/bin/app-green/cgi-app.
@@ -12,16 +12,20 @@ DRAIN_SECONDS=25 # longer than the services' own limit, 20 s
 # shellcheck disable=SC2034 # for routing.sh
 TOOL='cgi-message '
 
-# instances_of SET : their names, one a line
 instances_of() {
     local i
     for ((i = 1; i <= ${INSTANCES[$1]:-0}; i++)); do say "${1%-blue}-$i"; done
 }
 
+sockets_of() {
+    local name
+    for name in $(instances_of "$1"); do say "unix:$SOCKETS/$name/${2/sock/socket}"; done
+}
+
 # instances : all that are to run
 instances() {
     local set
-    for set in {app,transform}-{blue,green}; do instances_of "$set"; done
+    for set in $(all_sets); do instances_of "$set"; done
 }
 
 # set_of NAME : whose instance it is
@@ -34,12 +38,14 @@ set_of() {
 # program_of SET
 program_of() {
     local program=cgi-${1%-*}
-    if [[ $1 == *-green ]]; then say "$RUN_DIR/bin/$1/$program"; else say "$BUILD_DIR/$program"; fi
+    if [[ $1 == *-green ]]; then say "$RUN_DIR/bin/$1/$program"; else say "$PROGRAMS/$program"; fi
 }
 
-# build_of SET : where its program came from
+# Where its program came from, and what tells it from others.
 build_of() {
-    if [[ $1 == *-green ]]; then cat "$RUN_DIR/bin/$1/build"; else program_of "$1"; fi
+    local program
+    program=$(program_of "$1")
+    if [[ $1 == *-green ]]; then cat "${program%/*}/build"; else build_name "$program" "$program"; fi
 }
 
 has_systemd() {
@@ -48,9 +54,10 @@ has_systemd() {
 
 # started : the names of the instances that were started, one a line
 started() {
-    local file
+    local file sets=("${SERVICES[@]}" "${SERVICES[@]/%/-green}")
+    sets=("${sets[@]/#/cgi-}")
     if has_systemd; then
-        systemctl list-units --plain --no-legend 'cgi-app*@*.service' 'cgi-transform*@*.service' |
+        systemctl list-units --plain --no-legend "${sets[@]/%/@*.service}" |
             sed -nE 's/^cgi-([a-z-]+)@([^ ]+)\.service .*/\1-\2/p'
     else
         for file in "$SOCKETS"/*.pid; do
@@ -59,13 +66,9 @@ started() {
     fi
 }
 
-# answer NAME... : each says that it is healthy, by way of its queue
 answer() {
     local name
-    for name; do
-        REQUEST_METHOD=GET SCRIPT_NAME=/_health timeout 2 cgi-fcgi -bind -connect "$SOCKETS/$name/socket" 2>/dev/null |
-            grep -q '"pass"' || return 1
-    done
+    for name; do "$ROOT/scripts/ask-health" "$SOCKETS/$name/socket" 2>/dev/null || return 1; done
 }
 
 # log_file NAME : without systemd
@@ -73,12 +76,11 @@ log_file() {
     say "/var/log/$NAME/$1.log"
 }
 
-# log_of NAME : where it says what
 log_of() {
     if has_systemd; then say "journalctl -t cgi-$1"; else log_file "$1"; fi
 }
 
-# last_words NAME : the last line of an instance's log that is the service's own; multiwatch tells of each try
+# multiwatch tells of each try
 last_words() {
     if has_systemd; then journalctl -q -o cat -n 50 -t "cgi-$1"; else tail -n 50 "$(log_file "$1")"; fi |
         grep -Ev '^(Spawning c|C)hild\[' | tail -n 1
@@ -100,7 +102,7 @@ check_logs() {
     done
 }
 
-# daemon NAME OPTION... : start-stop-daemon for it
+# daemon NAME OPTION... : start-stop-daemon for it. A pid alone proves nothing: the number may be another process's by now.
 daemon() {
     start-stop-daemon --quiet --oknodo --pidfile "$SOCKETS/$1.pid" --user "$NAME" --name multiwatch "${@:2}"
 }
@@ -111,8 +113,8 @@ launch() {
     install -d -m 0755 "$SOCKETS"
     install -d -m 0750 -o "$NAME" -g "$NAME" "$SOCKETS/$1"
     STATUS_SOCKET=$SOCKETS/$1/status daemon "$1" --start --background --make-pidfile --chuid "$NAME" --umask 077 \
-        --output "$(log_file "$1")" --startas /usr/bin/spawn-fcgi -- -s "$SOCKETS/$1/socket" -M 0660 -b 4096 -n -- \
-        /usr/bin/multiwatch -f 1 -r 2000000000 -t 1 -- "$(program_of "$(set_of "$1")")" {turn}<&-
+        --output "$(log_file "$1")" --startas "$ROOT/scripts/serve" -- "$SOCKETS/$1/socket" 0660 \
+        "$(program_of "$(set_of "$1")")" {turn}<&-
 }
 
 start_one() {
@@ -184,10 +186,10 @@ restart_units() {
 take_program() {
     local program
     program=$(program_of "$1")
-    install -D -m 0755 -- "$2" "$program" && realpath -- "$2" >"${program%/*}/build"
+    install -D -m 0755 -- "$2" "$program" && build_name "$program" "$(realpath -- "$2")" >"${program%/*}/build"
 }
 
-# start_set SET COUNT PROGRAM : also after the next boot. Returns before they serve.
+# Also after the next boot.
 start_set() {
     local i names=() units=()
     take_program "$1" "$3" || return 1
@@ -201,7 +203,6 @@ start_set() {
     fi
 }
 
-# end_set SET : drain all its instances
 end_set() {
     local name names units=()
     mapfile -t names < <(started | grep "^$1-")
@@ -217,15 +218,9 @@ end_set() {
     rm -rf -- "${RUN_DIR:?}/bin/$1"
 }
 
-# ---- what nginx is told ----
+# ---- nginx ----
 
-# addresses_of SET KIND : the sockets of its instances; KIND is sock or status
-addresses_of() {
-    local name
-    for name in $(instances_of "$1"); do say "unix:$SOCKETS/$name/${2/sock/socket}"; done
-}
-
-# What nginx.conf says takes the place of the limit of descriptors, of which lib.sh makes MAX_CLIENTS. More than this host
+# What nginx.conf says takes the place of the limit of descriptors, of which settings.sh makes MAX_CLIENTS. More than this host
 # allows nginx cannot have either.
 take_nginx_limit() {
     local connections
@@ -233,14 +228,12 @@ take_nginx_limit() {
     ulimit -n "${connections:-512}" 2>/dev/null || true
 }
 
-# render_sets : nginx's files by INSTANCES and WEIGHT. In a subshell: a limit that was lowered cannot always be raised again.
+# In a subshell: a limit that was lowered cannot always be raised again. Debian's nginx finds its modules itself.
 render_sets() (
     take_nginx_limit
     load_settings
     make_certificate
-    call_sets app
-    call_sets transform
-    render_nginx '' "$APP_INSTANCES" "$TRANSFORM_INSTANCES"
+    render_services ''
 )
 
 # The pid file is that of Debian's nginx.
@@ -253,7 +246,6 @@ test_nginx() {
     nginx -t -q
 }
 
-# nginx_error : the last that it complained of
 nginx_error() {
     tail -n 1 /var/log/nginx/error.log
 }
