@@ -117,12 +117,20 @@ launch() {
         "$(program_of "$(set_of "$1")")" {turn}<&-
 }
 
+# is_launched NAME : its pid is multiwatch's, as daemon wants it, or nobody's; for a moment others have it (scripts/serve)
+is_launched() {
+    local pid command
+    { read -r pid <"$SOCKETS/$1.pid" && read -r command <"/proc/$pid/comm"; } 2>/dev/null || return 0
+    [[ $command != @(start-stop-daem|serve|spawn-fcgi) ]]
+}
+
 start_one() {
     launch "$1"
     wait_until "$START_SECONDS" answer "$1" || die "$1 does not answer; $(log_of "$1") says: $(last_words "$1")"
 }
 
 stop_one() {
+    wait_until 5 is_launched "$1" || true
     daemon "$1" --stop --remove-pidfile --retry "TERM/$DRAIN_SECONDS/KILL/5"
     rm -rf -- "${SOCKETS:?}/$1"
 }
