@@ -12,7 +12,6 @@ setup() {
     dir=$BATS_TEST_TMPDIR/d
 }
 
-
 files_in() {
     (cd "$1" && find . | sort)
 }
@@ -103,14 +102,50 @@ files_in() {
     expect_no_match 'error:' "$output"
 }
 
-@test "each setting that scripts/run knows is in the settings file, with its default, which is the true one" {
-    local name
-    for name in BIND HTTP_PORT HTTPS_PORT TLS_CERT TLS_KEY APP_INSTANCES TRANSFORM_INSTANCES THREADS MAX_BODY_BYTES MAX_CLIENTS \
-        UPSTREAM_TIMEOUT LOG_LEVEL SANDBOX; do
-        grep -q "^#$name=" "$ROOT/host/settings" || { echo "not there: $name" >&2; return 1; }
+@test "no code that builds or installs packages is installed, and each file that the command sources is" {
+    make_install install DESTDIR="$dir" PREFIX=/usr
+    run grep -rlE 'apt-get|pip install|make -s' "$dir/usr/share/cgi-message" "$dir/usr/sbin/cgi-message"
+    expect_equal '' "$output"
+    sed -i "s#/usr/share#$dir/usr/share#" "$dir/usr/sbin/cgi-message"
+    expect_match '^usage: cgi-message' "$("$dir/usr/sbin/cgi-message" --help)"
+}
+
+# checkout_with_probe : this repository with a third service in its list, in $BATS_TEST_TMPDIR/copy
+checkout_with_probe() {
+    copy=$BATS_TEST_TMPDIR/copy
+    mkdir "$copy"
+    tar -C "$ROOT" --exclude=./.git --exclude=./build --exclude=./run -c . | tar -C "$copy" -x
+    echo 'probe 9002 3 128 128 nginx /probe' >>"$copy/services"
+    cp -r "$copy/cgi-transform" "$copy/cgi-probe"
+    mkdir "$copy/build"
+    cp "$BUILD_DIR"/{cgi-app,cgi-transform,*.so} "$copy/build/"
+    cp "$BUILD_DIR/cgi-transform" "$copy/build/cgi-probe"
+}
+
+@test "a service that is new in the list has its program, units, page and part of the target; uninstall takes them away" {
+    local file
+    checkout_with_probe
+    BUILD=$copy/build DESTDIR=$dir PREFIX=/usr SYSCONFDIR=/etc UNITDIR=/units MODULEDIR=/mods "$copy/host/install" install
+    for file in usr/sbin/cgi-probe units/cgi-probe{,-green}@.service usr/share/man/man8/cgi-probe.8; do
+        [[ -e $dir/$file ]] || { echo "missing: $file" >&2; return 1; }
     done
-    # What lib.sh fills in for what is not set.
-    while IFS='=' read -r name value; do
-        expect_equal "$value" "$(bash -c 'source "$1"; settings_load; echo "${!2}"' x "$ROOT/scripts/lib.sh" "$name")" "$name"
-    done < <(sed -nE 's/^#((BIND|HTTPS?_PORT|[A-Z]+_INSTANCES|MAX_BODY_BYTES|UPSTREAM_TIMEOUT)=.+)/\1/p' "$ROOT/host/settings")
+    expect_match 'Wants=cgi-app@1.service .* cgi-probe@1.service cgi-probe@2.service cgi-probe@3.service'$'\n' \
+        "$(<"$dir/units/cgi-message.target")"
+    expect_match 'scripts/serve /run/cgi-message/probe-green-%i/socket 0660 /var/lib/cgi-message/bin/probe-green/cgi-probe' \
+        "$(<"$dir/units/cgi-probe-green@.service")"
+    expect_match '^.Dt CGI-PROBE 8' "$(grep ^.Dt "$dir/usr/share/man/man8/cgi-probe.8")"
+    BUILD=$copy/build DESTDIR=$dir PREFIX=/usr SYSCONFDIR=/etc UNITDIR=/units MODULEDIR=/mods "$copy/host/install" uninstall
+    expect_equal . "$(files_in "$dir" | xargs)"
+}
+
+@test "each setting that scripts/run knows is in the settings file, with its default, which is the true one" {
+    local table name
+    # Those that the scripts fill in have what comes of it; of the others the table has the default.
+    table=$(bash -c 'source "$1"; settings_numbers
+        for name in "${SETTING_NAMES[@]}"; do echo "#$name=${!name-${DEFAULT[$name]/#-/}}"; done' \
+        x "$ROOT/scripts/lib/develop.sh")
+    expect_match 'APP_INSTANCES=2' "$table"
+    while read -r name; do
+        grep -qxF -- "$name" "$ROOT/host/settings" || { echo "not there: $name" >&2; return 1; }
+    done <<<"$table"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
-# systemd's units, as systemd-analyze sees them. package.bats starts them under a real systemd.
+# systemd's units, as systemd-analyze sees them. units.bats starts them under a real systemd.
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
