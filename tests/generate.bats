@@ -197,9 +197,9 @@ CASES
         expect_refusal "$file: $expected; scripts/lib/settings.tsv says otherwise"
         cp "$ROOT/$file" "$copy/$file"
     done <<'CASES'
-host/cgi-app.8|/^.It Ev THREADS/d|ENVIRONMENT has no THREADS
-host/cgi-app.8|s/1048576/104857/|the default of MAX_BODY_BYTES is not 1048576
-host/cgi-app.8|/^.It Ev SANDBOX/,/^.It Ev STATUS/s/^.Cm on$/.Cm off/|the default of SANDBOX is not on
+host/service.8|/^.It Ev THREADS/d|ENVIRONMENT has no THREADS
+host/service.8|s/1048576/104857/|the default of MAX_BODY_BYTES is not 1048576
+host/service.8|/^.It Ev SANDBOX/,/^.It Ev STATUS/s/^.Cm on$/.Cm off/|the default of SANDBOX is not on
 cloudformation.yml|s/^  Threads:/  Thread:/|there is no parameter Threads
 cloudformation.yml|/^  LogLevel:/,/Default/s/info/debug/|LogLevel has no "Default: info"
 cloudformation.yml|/^  MaxBodyBytes:/,/MaxValue/s/MaxValue: .*/MaxValue: 5/|MaxBodyBytes has no "MaxValue: 1073741824"

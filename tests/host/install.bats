@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # make install and make uninstall, into folders of a test.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

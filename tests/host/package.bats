@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # The Debian package: what comes of `make deb`. The files beside this one install it.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

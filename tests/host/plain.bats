@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154,SC2016 # bats' `run` sets what it sets; $ is for the host
 # The package on a host without systemd, beside a running nginx: cgi-message starts and ends the instances itself.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

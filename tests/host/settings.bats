@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154,SC2016 # bats' `run` sets what it sets; $ is for the host
 # What an operator sets and asks for on a host: bad settings and words are refused with one line, and nothing changes.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154,SC2016 # bats' `run` sets what it sets; $ is for the host
 # cgi-message status on a host, with systemd and without it.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

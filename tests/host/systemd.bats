@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # systemd's units, as systemd-analyze sees them. units.bats starts them under a real systemd.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers

@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154,SC2016 # bats' `run` sets what it sets; $ is for the host
 # What the package does to a host when a newer one comes, and when it is purged.
+# needs: deb host containers
 
 bats_require_minimum_version 1.5.0
 load ../lib/helpers
