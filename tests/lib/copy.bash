@@ -12,7 +12,9 @@ make_copy() {
     mkdir -p "$1"
     (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - 2>/dev/null) |
         tar -x -C "$1"
-    cp -a "$BUILD_DIR" "$1/build"
+    mkdir "$1/build"
+    # What other scripts have built beside it is not copied.
+    tar -c -C "$BUILD_DIR" --exclude=./{address*,thread,analysis,coverage,bench,deb,fuzz} . | tar -x -C "$1/build"
     use_copy "$1"
 }
 
