@@ -42,8 +42,8 @@ setup_file() {
     expect_status 2
     expect_match '^fuzz: "nothing" is no fuzzer; exchange, .*variables are$' "$output"
     run "$ROOT/scripts/fuzz" 5x
-    expect_status 1
-    expect_match '^fuzz: SECONDS_EACH is "5x"' "$output"
+    expect_status 2
+    expect_match '^fuzz: "5x" is no number of seconds' "$output"
 }
 
 @test "scripts/fuzz fails when the code is broken, and names the input that shows it" {

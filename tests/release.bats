@@ -273,7 +273,6 @@ changes_are_free() {
     refuse 'green of app does not run; ./scripts/start app green' "$ROOT/scripts/route" app green
     refuse 'green of app does not run; ./scripts/start app green' "$ROOT/scripts/route" app blue=90 green=10
     refuse 'blue of app runs already' "$ROOT/scripts/start" app blue
-    refuse 'STEP_SECONDS is "soon"' "$ROOT/scripts/upgrade" --step soon
     refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/route" app blue
     refuse 'nothing runs in .*/none' RUN_DIR="$BATS_TEST_TMPDIR/none" "$ROOT/scripts/upgrade"
     expect_as_before

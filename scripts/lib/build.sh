@@ -16,6 +16,7 @@ make_aws() {
     ! cmp -s "$wanted" "$made" || return 0
     say "installing what tests/ecs/requirements.txt names"
     rm -rf -- "$BUILD_DIR/aws"
+    mkdir -p -- "$BUILD_DIR"
     if ! { /usr/bin/python3 -m venv "$BUILD_DIR/aws" && "$BUILD_DIR/aws/bin/pip" install -q -r "$wanted"; } \
         >"$BUILD_DIR/aws.log" 2>&1; then
         say "that failed, $BUILD_DIR/aws.log has the reason; the tests that need it are skipped"

@@ -69,6 +69,12 @@ require_words() {
     (($# <= ${#names[@]})) || misuse "\"${*:${#names[@]}+1:1}\" is one word too many; --help says what is taken"
 }
 
+# require_count WHAT LEAST MOST WORD : it is a whole number between these
+require_count() {
+    [[ $4 =~ ^(0|[1-9][0-9]{0,5})$ && $4 -ge $2 && $4 -le $3 ]] ||
+        misuse "\"$4\" is no $1; a whole number from $2 to $3 is"
+}
+
 # require_files WORD... : each is a file that there is, and none is named twice
 require_files() {
     local file seen=

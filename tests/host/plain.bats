@@ -17,7 +17,7 @@ teardown() {
     host plain-bare
     host_installs /packages/first.deb
     begin_serving
-    on_host curl -sk -d '{"message": "hello"}' https://127.0.0.1:8443/api | grep olleh
+    host_answers_at https://127.0.0.1:8443
     on_host curl -s http://127.0.0.1/ | grep 'Welcome to nginx'
 }
 

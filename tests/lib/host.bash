@@ -174,9 +174,13 @@ set_setting() {
 
 # ---- what is there ----
 
-# host_answers : /api over nginx
+# host_answers_at URL : the sample (containers.bash), rightly, over nginx
+host_answers_at() {
+    is_sample_answer "$(on_host curl -sk --max-time 5 -d "$SAMPLE_REQUEST" "$1/api")"
+}
+
 host_answers() {
-    [[ $(on_host curl -s --max-time 5 -d '{"message": "hello"}' http://127.0.0.1:8080/api) == '{"message":"olleh",'* ]]
+    host_answers_at http://127.0.0.1:8080
 }
 
 # files_of_host : all paths but apt's and dpkg's own state, the copy that useradd keeps, and what is no disk
