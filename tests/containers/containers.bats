@@ -218,6 +218,24 @@ is_502() {
     expect_equal 'entrypoint: RUN_DIR is "/run/app"; user 10002 cannot write there, so mount a volume that it owns' "$output"
 }
 
+@test "variables that Kubernetes sets for a Service of some name change neither program nor port of a container" {
+    local name service
+    for service in "${SERVICES[@]}"; do
+        name=$service-injected-$$
+        docker run -d --rm --name "$name" -e SERVICE=other -e PORT=tcp://10.0.0.1:80 -e CGI_PORT=tcp://10.0.0.1:80 \
+            -e "${service^^}_PORT=tcp://10.0.0.1:80" "local/cgi-$service:$IMAGE_TAG" >/dev/null
+        wait_until 10 docker exec "$name" is-healthy || { docker logs "$name" && docker stop "$name" && return 1; }
+        docker exec "$name" ask-health "$(awk -v name="$service" '$1 == name { print $2 }' "$ROOT/services")"
+        docker stop -t 25 "$name" >/dev/null
+    done
+}
+
+@test "the nginx image has of scripts/ what fills in its files, and of nginx/ no source of a module" {
+    expect_equal '/srv/scripts/lib nginx.sh services.sh settings.sh settings.tsv words.sh' \
+        "$(docker exec "$(container nginx)" sh -c 'echo /srv/scripts/* $(ls /srv/scripts/lib)')"
+    expect_equal '' "$(docker exec "$(container nginx)" find /srv -name '*.c' -o -name config -o -name Dockerfile)"
+}
+
 @test "a port that is taken is named, and what has it goes on" {
     run env COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME}b" docker-compose --no-ansi up -d </dev/null
     ((status != 0))
