@@ -140,10 +140,13 @@ CASES
 Probe 9100 2 128 128 nginx /probe|"Probe" is no name of a service; one has 1 to 20 small letters
 probe2 9100 2 128 128 nginx /probe|"probe2" is no name of a service; one has 1 to 20 small letters
 abcdefghijklmnopqrstu 9100 2 128 128 nginx /probe|"abcdefghijklmnopqrstu" is no name of a service; one has 1 to 20 small letters
-nginx 9100 2 128 128 nginx /probe|"nginx" is taken by this project itself; choose another name
+nginx 9100 2 128 128 nginx /probe|"nginx" has a meaning of its own here, or in YAML; choose another name
+task 9100 2 128 128 nginx /probe|"task" has a meaning of its own here, or in YAML; choose another name
+on 9100 2 128 128 nginx /probe|"on" has a meaning of its own here, or in YAML; choose another name
 app 9100 2 128 128 nginx /probe|app is there twice
 probe 9100 2 128 128 nginx|probe wants seven words: name, port, instances, CPU, memory, callers, path
 probe 9100 2 128 128 nginx /probe more|probe wants seven words: name, port, instances, CPU, memory, callers, path
+probe 09000 2 128 128 nginx /probe|the port of probe is "09000"; set it to one from 1024 to 65535
 probe 80 2 128 128 nginx /probe|the port of probe is "80"; set it to one from 1024 to 65535
 probe many 2 128 128 nginx /probe|the port of probe is "many"; set it to one from 1024 to 65535
 probe 9000 2 128 128 nginx /probe|the port of probe is 9000, which another has; set it to a free one

@@ -197,11 +197,16 @@ has_worker() {
         "$ROOT/scripts/new-service" "$name"
         put_tag "$name"
     done
-    "$ROOT/scripts/generate" --check
+    sed -i 's|^bb .*nginx .*|bb 9004 2 128 128 clients /bb|' "$ROOT/services"
+    "$ROOT/scripts/generate"
     start_stack "$BATS_TEST_TMPDIR/r"
     post '{"message": "x"}'
     expect_reply 200
     expect_equal '["x","x","x","x","x","x"]' "$(jq -c '[.probe, .a, .bb, .ccc, .green, .abcdefghijklmnopqrst]' <<<"$body")"
+    request POST /bb --data-binary '{"message": "x"}' # which services says is for clients
+    expect_reply 200 '^"x"$'
+    request POST /ccc --data-binary '{"message": "x"}'
+    expect_problem 404
     expect_equal 16 "$("$ROOT/scripts/status" --json | jq '[.[] | select(.colour == "blue" and .state == "serving")] | length')"
     "$ROOT/scripts/start" abcdefghijklmnopqrst green 3>&-
     "$ROOT/scripts/route" abcdefghijklmnopqrst blue=50 green=50

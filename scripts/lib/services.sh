@@ -4,19 +4,20 @@
 
 SERVICES=() # in the order of the file
 declare -A SERVICE_PORT=() SERVICE_INSTANCES=() SERVICE_CPU=() SERVICE_MEMORY=() SERVICE_CALLERS=() SERVICE_PATH=()
-RESERVED_NAMES=(nginx common message) # cgi-common/ is a folder of this project, cgi-message a command of the host's
+# cgi-common/ is a folder of this project, cgi-message a command of the host's, TaskCpu of the stack; the rest is no name in YAML.
+RESERVED_NAMES=(nginx common message task true false yes no on off y n null)
 
 # why_bad_name NAME : why no service can have it; nothing when one can
 why_bad_name() {
     if ! [[ $1 =~ ^[a-z]{1,20}$ ]]; then
         say "\"$1\" is no name of a service; one has 1 to 20 small letters"
     elif [[ " ${RESERVED_NAMES[*]} " == *" $1 "* ]]; then
-        say "\"$1\" is taken by this project itself; choose another name"
+        say "\"$1\" has a meaning of its own here, or in YAML; choose another name"
     fi
 }
 
 is_within() {
-    [[ $1 =~ ^[0-9]{1,5}$ ]] && ((10#$1 >= $2 && 10#$1 <= $3))
+    [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] && (($1 >= $2 && $1 <= $3))
 }
 
 # is_taken VALUE OTHER... : one of the others is the same
