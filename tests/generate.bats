@@ -135,27 +135,27 @@ CASES
         expect_refusal "services: $expected"
         expect_equal "$before" "$(hashes)" "$line"
     done <<'CASES'
-Probe 9100 2 128 128 nginx /probe|"Probe" is no name of a service; one has 1 to 20 small letters
-probe2 9100 2 128 128 nginx /probe|"probe2" is no name of a service; one has 1 to 20 small letters
-abcdefghijklmnopqrstu 9100 2 128 128 nginx /probe|"abcdefghijklmnopqrstu" is no name of a service; one has 1 to 20 small letters
-nginx 9100 2 128 128 nginx /probe|"nginx" has a meaning of its own here, or in YAML; choose another name
-task 9100 2 128 128 nginx /probe|"task" has a meaning of its own here, or in YAML; choose another name
-on 9100 2 128 128 nginx /probe|"on" has a meaning of its own here, or in YAML; choose another name
-app 9100 2 128 128 nginx /probe|app is there twice
-probe 9100 2 128 128 nginx|probe wants seven words: name, port, instances, CPU, memory, callers, path
-probe 9100 2 128 128 nginx /probe more|probe wants seven words: name, port, instances, CPU, memory, callers, path
-probe 09000 2 128 128 nginx /probe|the port of probe is "09000"; set it to one from 1024 to 65535
-probe 80 2 128 128 nginx /probe|the port of probe is "80"; set it to one from 1024 to 65535
-probe many 2 128 128 nginx /probe|the port of probe is "many"; set it to one from 1024 to 65535
-probe 9000 2 128 128 nginx /probe|the port of probe is 9000, which another has; set it to a free one
-probe 9100 0 128 128 nginx /probe|the instances of probe are "0"; set them to 1 to 64
-probe 9100 2 0.5 128 nginx /probe|the CPU units of probe are "0.5"; set them to 1 to 16384
-probe 9100 2 128 128m nginx /probe|the memory of probe is "128m"; set it to 32 to 65536 MiB
-probe 9100 2 128 128 everybody /probe|the callers of probe are "everybody"; clients and nginx can be
-probe 9100 2 128 128 nginx probe|the path of probe is "probe"; it begins with / and has letters, digits and /._~-
-probe 9100 2 128 128 nginx /_health|the path of probe is /_health; /api and what begins with /_ are of nginx/ itself
-probe 9100 2 128 128 clients /|the path of probe is /, which another has
-probe 9100 2 16000 128 nginx /probe|with nginx they want 16512 CPU units and 896 MiB, and Fargate has no such task; lower some of them
+Newcomer 9100 2 128 128 nginx /newcomer|"Newcomer" is no name of a service; one has 1 to 20 small letters
+newcomer2 9100 2 128 128 nginx /newcomer|"newcomer2" is no name of a service; one has 1 to 20 small letters
+abcdefghijklmnopqrstu 9100 2 128 128 nginx /newcomer|"abcdefghijklmnopqrstu" is no name of a service; one has 1 to 20 small letters
+nginx 9100 2 128 128 nginx /newcomer|"nginx" has a meaning of its own here, or in YAML; choose another name
+task 9100 2 128 128 nginx /newcomer|"task" has a meaning of its own here, or in YAML; choose another name
+on 9100 2 128 128 nginx /newcomer|"on" has a meaning of its own here, or in YAML; choose another name
+app 9100 2 128 128 nginx /newcomer|app is there twice
+newcomer 9100 2 128 128 nginx|newcomer wants seven words: name, port, instances, CPU, memory, callers, path
+newcomer 9100 2 128 128 nginx /newcomer more|newcomer wants seven words: name, port, instances, CPU, memory, callers, path
+newcomer 09000 2 128 128 nginx /newcomer|the port of newcomer is "09000"; set it to one from 1024 to 65535
+newcomer 80 2 128 128 nginx /newcomer|the port of newcomer is "80"; set it to one from 1024 to 65535
+newcomer many 2 128 128 nginx /newcomer|the port of newcomer is "many"; set it to one from 1024 to 65535
+newcomer 9000 2 128 128 nginx /newcomer|the port of newcomer is 9000, which another has; set it to a free one
+newcomer 9100 0 128 128 nginx /newcomer|the instances of newcomer are "0"; set them to 1 to 64
+newcomer 9100 2 0.5 128 nginx /newcomer|the CPU units of newcomer are "0.5"; set them to 1 to 16384
+newcomer 9100 2 128 128m nginx /newcomer|the memory of newcomer is "128m"; set it to 32 to 65536 MiB
+newcomer 9100 2 128 128 everybody /newcomer|the callers of newcomer are "everybody"; clients and nginx can be
+newcomer 9100 2 128 128 nginx newcomer|the path of newcomer is "newcomer"; it begins with / and has letters, digits and /._~-
+newcomer 9100 2 128 128 nginx /_health|the path of newcomer is /_health; /api and what begins with /_ are of nginx/ itself
+newcomer 9100 2 128 128 clients /|the path of newcomer is /, which another has
+newcomer 9100 2 16000 128 nginx /newcomer|with nginx they want 16512 CPU units and 896 MiB, and Fargate has no such task; lower some of them
 CASES
     echo '# nothing' >"$copy/services"
     run generate
@@ -250,19 +250,19 @@ task() {
 
 @test "a third service: docker-compose, ECS's rules, Kubernetes and CloudFormation take what is written" {
     need_aws
-    add_services probe
+    add_services newcomer
     expect_match '^wrote docker-compose.yml, .* and host/settings$' "$(generate)"
     generate --check
     expect_valid
-    expect_equal '["probe",128,128,["CMD","ask-health","9100"]]' \
+    expect_equal '["newcomer",128,128,["CMD","ask-health","9100"]]' \
         "$(task '.ContainerDefinitions[-1] | [.Name, .Cpu, .Memory, .HealthCheck.Command]')"
-    expect_equal '{"Name":"PROBE_ADDR","Value":"127.0.0.1:9100"}' \
-        "$(task '.ContainerDefinitions[0].Environment[] | select(.Name == "PROBE_ADDR")')"
-    expect_equal "${SERVICES[*]} probe" "$(task '.ContainerDefinitions[0].DependsOn[].ContainerName' | tr -d '"' | paste -sd ' ')"
+    expect_equal '{"Name":"NEWCOMER_ADDR","Value":"127.0.0.1:9100"}' \
+        "$(task '.ContainerDefinitions[0].Environment[] | select(.Name == "NEWCOMER_ADDR")')"
+    expect_equal "${SERVICES[*]} newcomer" "$(task '.ContainerDefinitions[0].DependsOn[].ContainerName' | tr -d '"' | paste -sd ' ')"
     # what all services have, this one has, too
     expect_equal true "$(task '.ContainerDefinitions | map([.Environment, .LogConfiguration, .User]) | .[1] == .[-1]')"
-    grep -qx '#PROBE_INSTANCES=2' "$copy/host/settings"
-    grep -q '^| .PROBE_INSTANCES. ' "$copy/README.md"
+    grep -qx '#NEWCOMER_INSTANCES=2' "$copy/host/settings"
+    grep -q '^| .NEWCOMER_INSTANCES. ' "$copy/README.md"
     # and without it, all is as it was
     cp "$ROOT/services" "$copy"
     generate >/dev/null
@@ -297,7 +297,7 @@ descriptors() {
     local cpu memory expected
     while read -r cpu memory expected; do
         small_services
-        echo "probe 9100 2 $cpu $memory nginx /probe" >>"$copy/services"
+        echo "newcomer 9100 2 $cpu $memory nginx /newcomer" >>"$copy/services"
         generate >/dev/null
         expect_equal "$expected" "$(sed -nE 's/^ +(cpu|mem)_limit: "([0-9]+)"$/\2/p' "$copy/ecs-params.fargate.yml" | paste -sd ' ')" \
             "$cpu CPU, $memory MiB"

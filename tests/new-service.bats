@@ -14,6 +14,7 @@ load lib/load
 load lib/ecs
 
 setup_file() {
+    ! grep -q '^probe ' "$ROOT/services" || skip "this checkout has a probe already"
     make_copy "$BATS_FILE_TMPDIR/copy"
     tree_of "$ROOT" >"$BATS_FILE_TMPDIR/before"
     "$ROOT/scripts/new-service" probe >"$BATS_FILE_TMPDIR/said"

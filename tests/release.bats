@@ -264,7 +264,7 @@ changes_are_free() {
     refuse_words 'route: all weights are 0' route app blue=0 green=0
     refuse_words 'route: "blue=2" is one word too many' route app blue=1 blue=2
     refuse_words 'start: "now" is one word too many' start app green now
-    refuse_words 'stop: "" is no service; app and transform are' stop '' green
+    refuse_words "stop: \"\" is no service; $(service_list) are" stop '' green
     refuse_words 'upgrade: "app" is there twice' upgrade --step 0 app app
     expect_as_before
 }

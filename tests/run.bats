@@ -400,16 +400,18 @@ with_small_disk() {
     logs_are_clean
 }
 
-# A line a case: a script, the words that it gets (-: none), and what it says. The words are as a shell reads them.
+# A line a case: a script, the words that it gets (-: none), and what it says, in which SERVICES are all that there are. The
+# words are as a shell reads them.
 @test "a word that is wrong, empty, repeated or too many is refused by one line that names it and the choices, with 2" {
-    local script words expected arguments
+    local script words expected arguments services
+    services=$(service_list)
     while IFS=$'\t' read -r script words expected; do
         [[ $script != '#'* ]] || continue
         [[ $words != - ]] || words=
         eval "arguments=($words)"
         run "$ROOT/scripts/$script" "${arguments[@]}"
         expect_status 2
-        expect_equal "$script: $expected" "$output" "$script $words"
+        expect_equal "$script: ${expected/SERVICES/$services}" "$output" "$script $words"
     done <"$ROOT/tests/cases/words.tsv"
 }
 

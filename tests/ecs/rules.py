@@ -278,7 +278,7 @@ def fargate_size(task):
     for key, own, unit in (("cpu_limit", "cpu_shares", int), ("mem_limit", "mem_limit", memory)):
         wanted = sum(unit(content.get(own, 0)) for content in task.params.values())
         if wanted > int(size[key]):
-            yield task.params_file, f"task_definition.task_size.{key}", f"the containers want {wanted}"
+            yield task.params_file, f"task_definition.task_size.{key}", "the containers want more"
 
 
 def network_and_roles(task):

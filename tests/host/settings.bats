@@ -58,15 +58,15 @@ teardown() {
     before=$(files_made)
     refuse 2 'a command is missing' cgi-message
     refuse 2 '"" is no command; configure, start, stop, restart, status and route are' cgi-message ''
-    refuse 2 '"" is no service; app and transform are' cgi-message start '' green /packages/cgi-app
+    refuse 2 "\"\" is no service; $(service_list) are" cgi-message start '' green /packages/cgi-app
     refuse 2 '"" is no colour of app; blue and green are' cgi-message stop app ''
     refuse 2 '"" is no program; give the path of another build of cgi-app' cgi-message start app green ''
     refuse 2 '"" is no format; --json and --prometheus are' cgi-message status ''
-    refuse 2 '"" is no service; app and transform are' cgi-message route ''
+    refuse 2 "\"\" is no service; $(service_list) are" cgi-message route ''
     refuse 2 '"" is no colour of app; blue and green are' cgi-message route app ''
     while IFS='>' read -r words said; do
         # shellcheck disable=SC2086 # words
-        refuse 2 "$said" cgi-message $words
+        refuse 2 "${said/SERVICES/$(service_list)}" cgi-message $words
     done <<'WORDS'
 begin>"begin" is no command; configure, start, stop, restart, status and route are
 configure now>"now" is one word too many
@@ -76,7 +76,7 @@ status --json --json>"--json" is one word too many
 start app>a colour is missing
 start app green>a program is missing
 start app green /bin/true /bin/true>"/bin/true" is one word too many
-start front green /bin/true>"front" is no service; app and transform are
+start front green /bin/true>"front" is no service; SERVICES are
 start app blue /packages/cgi-app>blue of app is what is installed; only green
 start app green /nowhere>"/nowhere" is no program; give the path of another build of cgi-app
 stop app>a colour is missing
@@ -84,7 +84,7 @@ stop app blue>blue of app is what is installed; only green
 stop app green green>"green" is one word too many
 route show show>"show" is one word too many
 route app>a colour of app is missing
-route front blue>"front" is no service; app and transform are
+route front blue>"front" is no service; SERVICES are
 route app purple>"purple" is no colour of app; blue and green are
 route app blue=many>the weight of blue is "many"; set it to a whole number
 route app blue=0>all weights are 0

@@ -67,6 +67,11 @@ expect_status() {
 
 # ---- services ----
 
+# service_list : all that there are, as messages name them: "app and transform"
+service_list() {
+    awk '/^[a-z]/ { list = list (list ? ", " : "") $1 } END { print list }' "$ROOT/services" | sed 's/\(.*\), /\1 and /'
+}
+
 declare -gA SERVICE_PID=()    # of what runs, by name
 SERVICE_LOGS=()               # of all that ever ran in this test
 SERVICE_NOISE='^$'            # lines that a test expects in a log beside the service's own
