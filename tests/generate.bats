@@ -128,7 +128,7 @@ CASES
 @test "a bad line of services is refused by one line that names it, and nothing is written" {
     local line expected before
     while IFS='|' read -r line expected; do
-        cp "$ROOT/services" "$copy"
+        grep -E '^(app|transform) ' "$ROOT/services" >"$copy/services" # the sums in what it says are of these
         printf '%s' "$line" >>"$copy/services" # and no newline
         before=$(hashes)
         run generate

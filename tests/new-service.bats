@@ -28,6 +28,7 @@ setup() {
 }
 
 teardown_file() {
+    [[ -d $BATS_FILE_TMPDIR/copy ]] || return 0
     use_copy "$BATS_FILE_TMPDIR/copy"
     STACK_NOISE='probe-blue-' end_stack # one test kills these
 }
