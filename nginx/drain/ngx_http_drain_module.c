@@ -72,6 +72,7 @@ ngx_http_drain_spare(ngx_event_t *read)
 {
     ngx_connection_t *c = read->data;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, read->log, 0, "drain spare: %d", c->fd);
     c->close = 0;
     read->handler = ngx_http_drain_noticed[c - ngx_cycle->connections];
 }
@@ -97,6 +98,7 @@ ngx_http_drain_close_idle(ngx_event_t *timer)
             ngx_http_drain_noticed[i] = c[i].read->handler;
             continue;
         }
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c[i].log, 0, "drain close: %d", c[i].fd);
         c[i].close = 1;
         c[i].read->handler(c[i].read);
     }
@@ -109,7 +111,8 @@ ngx_http_drain_close_idle(ngx_event_t *timer)
 static void
 ngx_http_drain_exit(ngx_event_t *event)
 {
-    (void)event;
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, event->log, 0, "drain exiting again");
+    (void)event; /* without debug */
     ngx_exiting = 1;
 }
 
@@ -120,6 +123,7 @@ ngx_http_drain_begin(ngx_event_t *read)
     ngx_connection_t *c = ngx_cycle->connections;
     ngx_uint_t i;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0, "drain begin: %M", ngx_http_drain_idle);
     ngx_close_connection(read->data);
     ngx_http_drain_noticed = ngx_calloc(ngx_cycle->connection_n * sizeof(ngx_event_handler_pt), ngx_cycle->log);
     if (ngx_http_drain_noticed == NULL)
@@ -181,6 +185,7 @@ ngx_http_drain_header_filter(ngx_http_request_t *r)
 
     if (ngx_http_drain_noticed != NULL && r->stream != NULL && !r->stream->connection->goaway) {
         c = r->stream->connection->connection;
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "drain goaway: %d", c->fd);
         c->close = 1;
         ngx_post_event(c->read, &ngx_posted_events);
     }
@@ -198,6 +203,7 @@ ngx_http_drain_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     if (ngx_http_drain_noticed != NULL && ngx_exiting && r->stream == NULL && r->main->header_sent &&
         r->main->keepalive) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "drain keep: %d", r->connection->fd);
         ngx_exiting = 0;
         ngx_post_event(&ngx_http_drain_exit_again, &ngx_posted_events);
     }
