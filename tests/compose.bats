@@ -129,9 +129,11 @@ attempts() {
     expect_no_match 'part' "$answer"
 }
 
+# shellcheck disable=SC2016 # nginx has variables, too
 @test "a compose that cannot be is refused by nginx -t, with the line" {
     local directive
-    for directive in 'compose x;' 'compose;' 'compose /a; compose /b;' 'compose /a /b;' 'compose /a once once;'; do
+    for directive in 'compose x;' 'compose;' 'compose /a; compose /b;' 'compose /a /b;' 'compose /a once once;' \
+        'compose /a$uri;' 'compose /a/../b;' 'compose /a/%2e%2e/b;'; do
         printf '%s\n' "load_module $BUILD_DIR/ngx_http_compose_module.so;" "pid $BATS_TEST_TMPDIR/pid;" 'events {}' \
             "http { server { listen unix:$BATS_TEST_TMPDIR/s; location / { $directive } } }" >"$BATS_TEST_TMPDIR/conf"
         run nginx -t -q -e stderr -c "$BATS_TEST_TMPDIR/conf"
