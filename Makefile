@@ -65,12 +65,6 @@ build: $(programs) nginx-modules  ## compile all (the default)
 
 nginx-modules: $(modules:%=$(BUILD)/ngx_http_%_module.so)
 
--include tests/tests.mk # the images are built without tests/
-
-test-programs: $(programs)
-
-objects: $(objects)
-
 # for scripts/lint: how a tool has to read any C here
 dialect:
 	@echo $(dialect) $(private)
@@ -153,6 +147,12 @@ $(responder) $(message):
 
 $(foreach name,$(services),$(eval $(BUILD)/cgi-$(name): $(call of,$(name))))
 $(services:%=$(BUILD)/cgi-%): $(message) $(responder)
+
+-include tests/tests.mk # the images are built without tests/
+
+test-programs: $(programs)
+
+objects: $(objects)
 
 $(programs):
 	@mkdir -p $(@D)
