@@ -228,6 +228,19 @@ worker_runs() {
     expect_as_before
 }
 
+@test "a start that is interrupted ends what it has begun, and that alone" {
+    local bad start
+    # shellcheck disable=SC2016 # $1 is of the program made here
+    bad=$(bad_build transform '[ "$1" = -t ] && exit 0; exec sleep 60')
+    BUILD_DIR=$bad "$ROOT/scripts/start" transform green >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    start=$!
+    wait_until 30 test -s "$RUN_DIR/transform-green-2.pid"
+    kill -TERM "$start"
+    wait_until 30 is_gone "$start"
+    expect_equal 'start: interrupted; nothing has changed' "$(<"$BATS_TEST_TMPDIR/out")"
+    expect_as_before
+}
+
 @test "an upgrade killed with -9: all goes on, the next one says what is left, and begins anew after it" {
     "$ROOT/scripts/upgrade" --step 60 transform >/dev/null 2>&1 3>&- &
     local upgrade=$!

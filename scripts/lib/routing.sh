@@ -54,7 +54,7 @@ put_back() {
 render_tested() {
     local said
     [[ ! -e $RUN_DIR/nginx.before ]] || put_back # somebody was killed here
-    mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before"
+    mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before" 2>/dev/null || { WHY="$RUN_DIR/nginx cannot be moved aside" && return 1; }
     if ! said=$(render_sets 2>&1); then
         WHY=${said#"${0##*/}: "}
     elif ! said=$(test_nginx 2>&1); then
