@@ -123,9 +123,9 @@ json_at_digit(const struct json *json)
 
 /* ---- strings ---- */
 
-/* Four hex digits. */
+/* Four hex digits; `fault` is what another character is. */
 static int32_t
-json_read_hex(struct json *json)
+json_read_hex(struct json *json, enum json_fault fault)
 {
     static const char values[256] = {
         ['1'] = 1,  ['2'] = 2,  ['3'] = 3,  ['4'] = 4,  ['5'] = 5,  ['6'] = 6,  ['7'] = 7,
@@ -138,7 +138,7 @@ json_read_hex(struct json *json)
         unsigned char c = json->at < json->end ? (unsigned char)*json->at : '\0';
 
         if (values[c] == 0 && c != '0') {
-            json_refuse(json, JSON_SYNTAX);
+            json_refuse(json, fault);
             return 0;
         }
         value = value * 16 + values[c];
@@ -150,13 +150,13 @@ json_read_hex(struct json *json)
 static int32_t
 json_read_unicode(struct json *json)
 {
-    int32_t high = json_read_hex(json);
+    int32_t high = json_read_hex(json, JSON_SYNTAX);
     int32_t low = 0;
 
     if (high < 0xd800 || high > 0xdfff)
         return high;
     if (high < 0xdc00 && json_accept(json, '\\') && json_accept(json, 'u'))
-        low = json_read_hex(json);
+        low = json_read_hex(json, JSON_LONE_SURROGATE);
     if (low < 0xdc00 || low > 0xdfff)
         json_fail(json, json->at == json->end ? JSON_ENDS_EARLY : JSON_LONE_SURROGATE);
     return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
