@@ -191,11 +191,29 @@ fake_transform() {
     wait_until 5 is_in_log '"request_id":"traced"' access.log
     expect_match "\"upstream_status\":\"200, 200\",\"upstream_addr\":\"unix:$RUN_DIR/app-blue-[12].sock, unix:$RUN_DIR/transform-blue-[12].sock\",\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
         "$(grep '"request_id":"traced"' "$RUN_DIR/log/access.log")"
-    for bad in "${trace}0" "${trace%1}" "${trace^^}" 'x"y' ''; do
-        post '{"message": "params"}' -H "traceparent: $bad"
+    for bad in "${trace}0" "$trace-0" "${trace%1}" "${trace^^}" 'x"y' '' "ff${trace#00}" "cc${trace#00}.x" "cc${trace#00}0" \
+        "${trace/0af7651916cd43dd8448eb211c80319c/00000000000000000000000000000000}" "${trace/b7ad6b7169203331/0000000000000000}" \
+        "cc-00000000000000000000000000000000-b7ad6b7169203331-01" "fe-0af7651916cd43dd8448eb211c80319c-0000000000000000-01-x"; do
+        post '{"message": "params"}' -H "traceparent: $bad" -H 'tracestate: a=1'
         expect_reply 200
-        expect_no_match TRACEPARENT "$body" "traceparent $bad"
+        expect_no_match TRACE "$body" "traceparent $bad"
     done
+}
+
+@test "a traceparent of a later version is passed on by its first fields, as version 00; tracestate as it came" {
+    local ids=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331 later
+    fake_transform
+    for later in "01-$ids-01" "cc-$ids-01-what-comes" "fe-$ids-ff"; do
+        post '{"message": "params"}' -H "traceparent: $later" -H 'tracestate: a=1,b@c=2'
+        expect_reply 200 "\"HTTP_TRACEPARENT\": \"00-$ids-01\", \"HTTP_TRACESTATE\": \"a=1,b@c=2\""
+    done
+    post '{"message": "params"}' -H "traceparent: 02-$ids-fe-"
+    expect_reply 200 "\"HTTP_TRACEPARENT\": \"00-$ids-00\""
+    post '{"message": "params"}' -H "traceparent: 00-$ids-f3"
+    expect_reply 200 "\"HTTP_TRACEPARENT\": \"00-$ids-f3\""
+    expect_no_match TRACESTATE "$body"
+    post '{"message": "params"}' -H 'tracestate: a=1'
+    expect_no_match TRACE "$body"
 }
 
 @test "a lone instance that hangs is a 504 when UPSTREAM_TIMEOUT is over, not later" {
