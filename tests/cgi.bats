@@ -30,6 +30,10 @@ call_cgi() {
     check lengths lengths.tsv
 }
 
+@test "a body that is compressed or not UTF-8, by its headers or its first bytes, is 415 with what to send" {
+    check encodings encodings.tsv
+}
+
 @test "unknown paths get 404, other methods 405 with the exact Allow; SCRIPT_NAME and PATH_INFO make the path" {
     check routes routes.tsv
 }

@@ -3,6 +3,7 @@
  */
 #include "message.h"
 
+#include "encoding.h"
 #include "json.h"
 
 /* No sentence holds a byte of the client's. */
@@ -43,10 +44,13 @@ message_find(struct json *json, struct json_string *text)
 }
 
 static int
-message_fault(const struct json *json, struct reply *reply)
+message_fault(const struct request *request, const struct json *json, struct reply *reply)
 {
     struct json_place place = json_fault_place(json);
+    int status = encoding_check_bytes(request, reply);
 
+    if (status != 200)
+        return status;
     return reply_problem(reply, 400, "%s, at line %zu, column %zu (byte %zu)", faults[json->fault], place.line,
                          place.column, place.byte);
 }
@@ -75,14 +79,17 @@ message_decode(const struct request *request, struct message *message, struct re
     struct json_string text;
     struct json json;
     const char *wrong;
+    int status;
 
     *message = (struct message){0};
+    if ((status = encoding_check(request, reply)) != 200)
+        return status;
     if (request->body.len == 0)
         return reply_problem(reply, 400, "the body is empty; send {\"message\": \"…\"}");
     json_begin(&json, request->body.data, request->body.len);
     wrong = message_find(&json, &text);
     if (json.fault != JSON_OK)
-        return message_fault(&json, reply);
+        return message_fault(request, &json, reply);
     if (wrong != NULL)
         return reply_problem(reply, 400, "%s", wrong);
     return message_take(message, &text, reply);

@@ -16,12 +16,13 @@ struct message {
 };
 
 /*
- * Read the message from the request's body, whatever its Content-Type. The body is read to its end; arrays and
+ * Read the message from the request's body, whatever its Content-Type, but for the charset. The body is read to its end; arrays and
  * objects may be 2,048 deep. Members beside "message" are ignored, whatever they hold; of two "message" the last
  * counts.
  *
  * Returns 200; or the status of the problem that `reply` then holds: 400 for what is no message, with what is wrong
- * and, when it is not JSON, where (line, column in characters, and byte, each from 1); 503 when memory is short.
+ * and, when it is not JSON, where (line, column in characters, and byte, each from 1); 415 for a body that is
+ * compressed or not UTF-8, by its headers or its first bytes; 503 when memory is short.
  * Release the message only after a 200.
  */
 int message_decode(const struct request *request, struct message *message, struct reply *reply);

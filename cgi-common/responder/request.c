@@ -123,7 +123,7 @@ request_variable(const struct request *request, const char *name)
     size_t len = strlen(name);
 
     for (char *const *param = request->params; *param != NULL; param++)
-        if (strncmp(*param, name, len) == 0 && (*param)[len] == '=')
+        if (**param == *name && strncmp(*param, name, len) == 0 && (*param)[len] == '=')
             value = *param + len + 1;
     return value;
 }

@@ -17,7 +17,7 @@ import sys
 from fcgi import Reply, message
 
 OURS = {"THREADS", "MAX_BODY_BYTES", "MAX_BUFFERED_BYTES", "LOG_LEVEL", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO",
-        "CONTENT_LENGTH", "HTTP_X_REQUEST_ID"}
+        "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_CONTENT_ENCODING", "HTTP_X_REQUEST_ID"}
 ENDPOINTS = [("app", "/api"), ("transform", "/reverse"), ("transform", "/reverse/message")]
 API_REPLY = re.compile(rb'\{"message":<!--# include virtual="/reverse/message" -->,"rand":([0-9.]+)\}')
 
@@ -118,6 +118,19 @@ def check_lengths(table):
         for service, path in ENDPOINTS:
             reply = call(service, "POST", path, expand(body), **given)
             expect(int(status), reply.status, path)
+            if status != "200":
+                expect_problem(int(status), says, reply)
+
+    return check_each(rows(table), check)
+
+
+def check_encodings(table):
+    """title, CONTENT_TYPE, HTTP_CONTENT_ENCODING, body, status, pattern of the detail."""
+    def check(content_type, coding, body, status, says):
+        for service, path in ENDPOINTS:
+            reply = call(service, "POST", path, expand(body), CONTENT_TYPE=content_type, HTTP_CONTENT_ENCODING=coding)
+            expect(int(status), reply.status, path)
+            expect("identity" if status == "415" else None, reply.head.get("accept-encoding"), "Accept-Encoding")
             if status != "200":
                 expect_problem(int(status), says, reply)
 

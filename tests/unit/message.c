@@ -171,7 +171,7 @@ static const struct {
 static int
 decode_short(const char *body, const char *text)
 {
-    struct request request = {.body = {.data = (char *)body, .len = strlen(body)}};
+    struct request request = {.params = (char *[]){NULL}, .body = {.data = (char *)body, .len = strlen(body)}};
     struct message message;
     struct reply reply = {0};
     int status;
@@ -246,7 +246,7 @@ read_number(FILE *file, uint32_t *number)
 static void
 print_verdict(char *body, size_t len)
 {
-    struct request request = {.body = {.data = body, .len = len}};
+    struct request request = {.params = (char *[]){NULL}, .body = {.data = body, .len = len}};
     struct message message;
     struct reply reply = {0};
     int status = message_decode(&request, &message, &reply);
