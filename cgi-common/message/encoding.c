@@ -73,7 +73,7 @@ static bool
 type_is_utf8(const char *type)
 {
     static const char space[] = " \t";
-    const char *at = type + strcspn(type, ";");
+    const char *at = strchrnul(type, ';');
 
     while (*at == ';') {
         const char *name = at + 1 + strspn(at + 1, space);
@@ -87,7 +87,7 @@ type_is_utf8(const char *type)
             if (is_name(name, len, "charset") && !charset_is_utf8(value, (size_t)(at - value)))
                 return false;
         }
-        at += strcspn(at, ";");
+        at = strchrnul(at, ';');
     }
     return true;
 }
@@ -95,9 +95,12 @@ type_is_utf8(const char *type)
 int
 encoding_check(const struct request *request, struct reply *reply)
 {
-    if (!coding_is_identity(request_variable(request, "HTTP_CONTENT_ENCODING")))
+    const char *coding = request_variable(request, "HTTP_CONTENT_ENCODING");
+    const char *type = request_content_type(request);
+
+    if (*coding != '\0' && !coding_is_identity(coding)) /* most have none */
         return encoding_refuse("a Content-Encoding is not taken", reply);
-    if (!type_is_utf8(request_content_type(request)))
+    if (!type_is_utf8(type))
         return encoding_refuse("the Content-Type names another charset than UTF-8", reply);
     return 200;
 }
