@@ -2,7 +2,8 @@
  * app, the entry point: checks the message, draws the number, and has nginx call transform.
  *
  * POST /api {"message": m} checks m and gives {"message":…,"rand":r}, in which an SSI tag stands for the value that
- * nginx fetches from transform; GET / says what this is; GET /_health. Errors: see message_decode() in message.h.
+ * nginx fetches from transform; GET / says what this is, OPTIONS / that it is there; GET /_health. Errors: see
+ * message_decode() in message.h.
  */
 #include "message.h"
 #include "service.h"
@@ -82,10 +83,20 @@ answer_greeting(const struct request *request, struct reply *reply)
     return 200;
 }
 
+/* What a load balancer asks when it is told nothing else: HAProxy's httpchk. */
+static int
+answer_options(const struct request *request, struct reply *reply)
+{
+    (void)request;
+    reply_header(reply, "Allow", "GET, HEAD, OPTIONS");
+    return 204;
+}
+
 static const struct route routes[] = {
     {"/api", "POST", answer_api},
     {"/", "GET, HEAD", answer_greeting},
-    {"/_health", "GET, HEAD", service_health},
+    {"/", "OPTIONS", answer_options},
+    {"/_health", "GET, HEAD, OPTIONS", service_health},
 };
 
 const struct service app_service = {

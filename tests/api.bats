@@ -151,7 +151,18 @@ post_text() {
     expect_equal 200 "$code"
     request POST / -d x
     expect_problem 405
-    expect_equal 'GET, HEAD' "$(header allow)"
+    expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
+}
+
+@test "OPTIONS on / and /_health is answered, as a load balancer asks that is told nothing else" {
+    raw 'OPTIONS / HTTP/1.0\r\n\r\n'
+    expect_equal 204 "$code"
+    expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
+    raw 'OPTIONS /_health HTTP/1.0\r\n\r\n'
+    expect_reply 200 '^\{"status":"pass"\}$'
+    expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
+    request OPTIONS /x
+    expect_problem 404
 }
 
 @test "any other path is 404, those that are internal too, with any method" {
@@ -169,7 +180,7 @@ post_text() {
     expect_reply 200 '^\{"status":"pass"\}$'
     request POST /_health -d x
     expect_problem 405
-    expect_equal 'GET, HEAD' "$(header allow)"
+    expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
 }
 
 # message_of BYTES FILL : a body of exactly so many bytes

@@ -15,16 +15,6 @@ teardown_file() {
     end_stack
 }
 
-# raw FORMAT [PORT] : send bytes as they stand; sets code, head, body
-raw() {
-    local reply
-    # shellcheck disable=SC2059 # the format is the request
-    reply=$(printf "$1" | python3 "$ROOT/tests/lib/http.py" raw "${2:-$HTTP_PORT}" | tr -d '\r')
-    # shellcheck disable=SC2034
-    code=$(sed -nE '1s/^HTTP[^ ]* ([0-9]+).*/\1/p' <<<"$reply")
-    head=${reply%%$'\n\n'*} body=${reply#*$'\n\n'}
-}
-
 as() {
     printf "%$1s" '' | tr ' ' a
 }
@@ -38,7 +28,9 @@ as() {
     raw "GET / HTTP/1.1\r\nHost: x\r\nX-Long: $(as 9000)\r\n\r\n"
     expect_problem 431 '8 KiB'
     raw "GET / HTTP/1.1\r\nHost: x\r\n$(for i in 1 2 3 4 5 6; do printf 'X-%s: %s\\r\\n' "$i" "$(as 7000)"; done)\r\n"
-    expect_problem 431
+    expect_problem 431 'one.*all together'
+    raw "GET / HTTP/1.1\r\nHost: x\r\n$(for i in {1..4000}; do printf 'X-%s: y\\r\\n' "$i"; done)\r\n"
+    expect_problem 431 'one.*all together'
 }
 
 @test "a bad request line, a bad header or no Host is 400" {
@@ -61,6 +53,71 @@ as() {
     expect_problem 501
 }
 
+@test "valid HTTP that this server does not speak is 501, and the detail says what it is, not that it is invalid" {
+    local method
+    raw 'OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n'
+    expect_problem 501 'OPTIONS'
+    raw 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n'
+    expect_problem 501 'CONNECT'
+    for method in get Get gET post options connect P4TCH 'MKCOL!' 'a.b' "x'y"; do
+        raw "$method / HTTP/1.1\r\nHost: x\r\n\r\n"
+        expect_problem 501 'method' || { echo "method: $method" >&2; return 1; }
+    done
+    raw 'get / HTTP/1.0\r\n\r\n'
+    expect_problem 501 'method'
+    for method in '(' 'G(T' 'G\tT' 'G"' ' GET' ''; do
+        raw "$method / HTTP/1.1\r\nHost: x\r\n\r\n"
+        expect_problem 400 'not valid' || { echo "method: $method" >&2; return 1; }
+    done
+    for method in 'GET *' 'CONNECT' 'get' 'OPTIONS *x' 'GET x:443'; do
+        raw "$method HTTP/1.1\r\nHost: x\r\n\r\n"
+        expect_problem 400 'not valid' || { echo "line: $method" >&2; return 1; }
+    done
+}
+
+# statuses : all that an answer with a body can have; for 408, 444 and 499 nginx closes the connection without one
+statuses() {
+    printf '%s\n' {300..599} | grep -vE '304|408|444|499'
+}
+
+@test "every status that nginx has a name for is problem+json, and no status is HTML" {
+    local outer=$RUN_DIR status expected own
+    start_stack "$BATS_TEST_TMPDIR/r"
+    own=$(sed -nE '/SPECIAL/d; s/^#define NGX_HTTP_[A-Z_]+ +([345][0-9][0-9])$/\1/p' \
+        "${NGINX_SOURCE:-/usr/share/nginx/src}/src/http/ngx_http_request.h")
+    expect_match '400.*414.*494.*507' "${own//$'\n'/ }"
+    for status in $(statuses); do
+        printf 'location = /made/%s { return %s; }\n' "$status" "$status"
+    done >>"$RUN_DIR/nginx/metrics.conf"
+    kill -HUP "$(cat "$RUN_DIR/nginx.pid")"
+    made() { request GET /made/507 && [[ $code == 507 ]]; }
+    wait_until 10 made
+    for status in $(statuses); do
+        request GET "/made/$status"
+        expect_no_match '<' "$body" "$status"
+        expected=$status
+        case $status in 494) expected=431 ;; 495 | 496 | 497) expected=400 ;; 498) expected=404 ;; esac
+        [[ $own != *$status* ]] || expect_problem "$expected" || return
+    done
+    end_stack
+    RUN_DIR=$outer
+}
+
+@test "every answer says nosniff, and no-store, once; what a service says of caching stays" {
+    local call
+    for call in 'GET /' 'GET /x' 'GET /_health' 'GET /_metrics' 'GET /api' 'POST /api' 'TRACE /' 'GET /reverse' 'OPTIONS /'; do
+        request "${call% *}" "${call#* }"
+        expect_equal nosniff "$(header x-content-type-options)" "$call"
+        expect_equal no-store "$(header cache-control)" "$call"
+    done
+    reverse '{"message": "ab"}'
+    expect_equal 'nosniff no-store' "$(header x-content-type-options) $(header cache-control)"
+    for call in 'nonsense' "GET /$(as 9000) HTTP/1.1" 'GET / HTTP/3.0' 'get / HTTP/1.1'; do
+        raw "$call\r\nHost: x\r\n\r\n"
+        expect_equal 'nosniff no-store' "$(header x-content-type-options) $(header cache-control)" "$call"
+    done
+}
+
 @test "plain HTTP on the HTTPS port is 400" {
     raw 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' "$HTTPS_PORT"
     expect_problem 400 'HTTPS'
@@ -71,6 +128,15 @@ as() {
     expect_problem 405
     expect_equal POST "$(header allow)"
     raw 'TRACE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    expect_problem 405
+    expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
+    local path
+    for path in //api /./api /x/../api '/%%61pi' 'http://x/api' '/api?/' '/api#x' /api/.; do
+        raw "TRACE $path HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        expect_problem 405
+        expect_equal "$([[ $path == /api/. ]] && echo 'GET, HEAD, OPTIONS' || echo POST)" "$(header allow)" "$path"
+    done
+    raw 'CONNECT /_metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
     expect_problem 405
     expect_equal 'GET, HEAD' "$(header allow)"
 }

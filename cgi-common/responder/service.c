@@ -130,7 +130,8 @@ service_handle(const struct service *service, struct request *request, struct re
 int
 service_health(const struct request *request, struct reply *reply)
 {
-    (void)request;
+    if (strcmp(request->method, "OPTIONS") == 0)
+        reply_header(reply, "Allow", "GET, HEAD, OPTIONS");
     reply->content_type = "application/json";
     buffer_append_text(&reply->body, "{\"status\":\"pass\"}");
     return 200;

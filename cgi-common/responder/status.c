@@ -131,7 +131,7 @@ answer_status(const struct request *request, struct reply *reply)
 
 static const struct route routes[] = {
     {"/_status", "GET, HEAD", answer_status},
-    {"/_health", "GET, HEAD", service_health},
+    {"/_health", "GET, HEAD, OPTIONS", service_health},
 };
 
 static void *

@@ -56,6 +56,16 @@ request() {
     head=$(tr -d '\r' <"$out.head") body=$(tr -d '\0' <"$out.body")
 }
 
+# raw FORMAT [PORT] : send bytes as they stand; sets code, head, body
+raw() {
+    local reply
+    # shellcheck disable=SC2059 # the format is the request
+    reply=$(printf "$1" | python3 "$ROOT/tests/lib/http.py" raw "${2:-$HTTP_PORT}" | tr -d '\r')
+    # shellcheck disable=SC2034
+    code=$(sed -nE '1s/^HTTP[^ ]* ([0-9]+).*/\1/p' <<<"$reply")
+    head=${reply%%$'\n\n'*} body=${reply#*$'\n\n'}
+}
+
 # header NAME : the values of a header of the last reply, one a line
 header() {
     sed -nE "s/^$1: (.*)$/\1/Ip" <<<"$head"
