@@ -100,10 +100,9 @@ post_text() {
     expect_equal identity "$(header accept-encoding)"
     request POST /api --data-binary @"$BATS_TEST_TMPDIR/gzip"
     expect_problem 415 'gzip.*not compressed'
-    reverse '{"message": "ab"}' -H 'Content-Type: application/json; charset=UTF-16'
+    post '{"message": "ab"}' -H 'Content-Type: application/json; charset=UTF-16'
     expect_problem 415 'UTF-8'
-    reverse '{"message": "ab"}' -H 'Content-Type: application/json; charset="utf-8"' -H 'Content-Encoding: identity'
-    expect_reply 200 '"ba"'
+    post_text '{"message": "ab"}' -H 'Content-Type: application/json; charset="utf-8"' -H 'Content-Encoding: identity'
 }
 
 @test "a service reads a body of unknown length to its end, up to the limit, however its web server says so" {
@@ -111,11 +110,9 @@ post_text() {
     message_of 1048576 a >"$BATS_TEST_TMPDIR/most"
     message_of 1048577 a >"$BATS_TEST_TMPDIR/more"
     for length in '' -1; do
-        call "$RUN_DIR/transform-blue-1.sock" POST /reverse --body - --param "CONTENT_LENGTH=$length" \
-            <"$BATS_TEST_TMPDIR/most" >"$BATS_TEST_TMPDIR/reply"
-        expect_match '^Status: 200.*"aaa' "$(tr '\r\n' '  ' <"$BATS_TEST_TMPDIR/reply" | head -c 300)"
-        run call "$RUN_DIR/transform-blue-1.sock" POST /reverse --body - --param "CONTENT_LENGTH=$length" \
-            <"$BATS_TEST_TMPDIR/more"
+        run call "$RUN_DIR/app-blue-1.sock" POST /api --body - --param "CONTENT_LENGTH=$length" <"$BATS_TEST_TMPDIR/most"
+        expect_match '^Status: 200' "$output"
+        run call "$RUN_DIR/app-blue-1.sock" POST /api --body - --param "CONTENT_LENGTH=$length" <"$BATS_TEST_TMPDIR/more"
         expect_match '^Status: 413.*at most 1048576 bytes' "$output"
     done
 }
