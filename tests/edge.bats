@@ -117,6 +117,45 @@ statuses() {
     done
 }
 
+@test "HTTP/2: headers over the limits of HTTP/1.1 are served, and so is all else on that connection" {
+    local url=https://127.0.0.1:$HTTPS_PORT/
+    run curl -sSk --http2 -o /dev/null -w '%{http_code} %{num_connects} ' -H "X-Long: $(as 20000)" "$url" \
+        --next -sSk --http2 -o /dev/null -w '%{http_code} %{num_connects} ' "$url$(as 20000)" \
+        --next -sSk --http2 -o /dev/null -w '%{http_code} %{num_connects} ' -H "X-1: $(as 15000)" -H "X-2: $(as 15000)" \
+        -H "X-3: $(as 15000)" "$url" --next -sSk --http2 -o /dev/null -w '%{http_code} %{num_connects}' "$url"
+    expect_equal '200 1 404 0 200 0 200 0' "$output"
+}
+
+@test "HTTP/1.1 over TLS has the same limits as HTTP/2, and says so" {
+    URL=https://127.0.0.1:$HTTPS_PORT
+    request GET "/$(as 20000)" -k --http1.1
+    expect_problem 404
+    request GET "/$(as 40000)" -k --http1.1
+    expect_problem 414 '32 KiB'
+    request GET / -k --http1.1 -H "X-Long: $(as 40000)"
+    expect_problem 431 '32 KiB.*64 KiB'
+}
+
+@test "the self-signed pair is a leaf, for all local names; TLS takes the curves of Mozilla's intermediate profile" {
+    local name tls=(openssl s_client -connect "127.0.0.1:$HTTPS_PORT" -CAfile "$RUN_DIR/tls/cert.pem" -verify_return_error)
+    run openssl x509 -in "$RUN_DIR/tls/cert.pem" -noout -ext basicConstraints,keyUsage,extendedKeyUsage
+    expect_match 'CA:FALSE' "$output"
+    expect_match 'TLS Web Server Authentication' "$output"
+    expect_no_match 'CA:TRUE|Certificate Sign' "$output"
+    for name in localhost 127.0.0.1 '[::1]'; do
+        run curl -sS -o /dev/null --cacert "$RUN_DIR/tls/cert.pem" --connect-to "::127.0.0.1:$HTTPS_PORT" "https://$name/"
+        expect_equal "0 " "$status $output" "$name"
+    done
+    for name in X25519 P-256 P-384; do
+        run "${tls[@]}" -curves "$name" </dev/null
+        expect_status 0
+    done
+    for name in X448 P-521; do
+        run "${tls[@]}" -curves "$name" </dev/null
+        [[ $status -ne 0 ]] || { echo "$name is taken" >&2; return 1; }
+    done
+}
+
 @test "plain HTTP on the HTTPS port is 400" {
     raw 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' "$HTTPS_PORT"
     expect_problem 400 'HTTPS'

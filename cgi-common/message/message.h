@@ -16,9 +16,9 @@ struct message {
 };
 
 /*
- * Read the message from the request's body, whatever its Content-Type, but for the charset. The body is read to its end; arrays and
- * objects may be 2,048 deep. Members beside "message" are ignored, whatever they hold; of two "message" the last
- * counts.
+ * Read the message from the request's body, whatever its Content-Type, but for the charset. The body is read to its
+ * end; arrays and objects may be 2,048 deep. Members beside "message" are ignored, whatever they hold; of two
+ * "message" the last counts.
  *
  * Returns 200; or the status of the problem that `reply` then holds: 400 for what is no message, with what is wrong
  * and, when it is not JSON, where (line, column in characters, and byte, each from 1); 415 for a body that is

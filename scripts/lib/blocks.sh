@@ -9,7 +9,7 @@
 NGINX_CPU=256 NGINX_MEMORY=512 # as in the files themselves, which say the rest of nginx
 
 # Of the place where nginx listens, which is for docker-compose, ECS or Kubernetes to say.
-OF_A_HOST=(HTTP_PORT HTTPS_PORT BIND TLS_CERT TLS_KEY)
+OF_A_HOST=(HTTP_PORT HTTPS_PORT BIND TLS_CERT TLS_KEY PROXY_HTTP_PORT PROXY_HTTPS_PORT)
 
 block= # as far as it is made
 

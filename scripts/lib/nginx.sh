@@ -8,8 +8,11 @@ make_certificate() {
     [[ -z ${TLS_CERT:-} ]] || return 0
     TLS_CERT=$RUN_DIR/tls/cert.pem TLS_KEY=$RUN_DIR/tls/key.pem
     openssl x509 -in "$TLS_CERT" -noout -checkend 86400 >/dev/null 2>&1 && [[ -r $TLS_KEY ]] && return 0
-    (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 365 \
-        -subj /CN=localhost -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' \
+    # A leaf: who trusts it trusts this server, and nobody whom its key has signed. Without openssl.cnf, which adds CA:TRUE.
+    (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 365 -subj /CN=localhost \
+        -config <(printf '[req]\ndistinguished_name=name\n[name]\n') -addext 'basicConstraints=critical,CA:FALSE' \
+        -addext 'keyUsage=critical,digitalSignature' -addext 'extendedKeyUsage=serverAuth' \
+        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1' \
         -keyout "$TLS_KEY" -out "$TLS_CERT" 2>/dev/null) || die "openssl cannot make a self-signed pair"
 }
 
@@ -92,16 +95,40 @@ fill_each() {
     done
 }
 
+# front_lines : set the names that stand in nginx/ for what may be in front; they are empty where nothing is set
+# shellcheck disable=SC2034 # fill looks them up by name
+front_lines() {
+    local word words
+    read -ra words <<<"${TRUSTED_PROXIES:-}"
+    for word in "${words[@]}"; do TRUSTED_PROXIES_LINES+="set_real_ip_from $word; "; done
+    ((${#words[@]} == 0)) || TRUSTED_PROXIES_LINES+='real_ip_recursive on;'
+    [[ -z ${PROXY_HTTP_PORT:-} ]] || PROXIED_LISTEN+="listen $LISTEN:$PROXY_HTTP_PORT proxy_protocol backlog=4096$DUAL_STACK; "
+    [[ -z ${PROXY_HTTPS_PORT:-} ]] ||
+        PROXIED_LISTEN+="listen $LISTEN:$PROXY_HTTPS_PORT ssl http2 proxy_protocol backlog=4096$DUAL_STACK;"
+    [[ -z $PROXIED_LISTEN ]] || PROXIED_INCLUDE='include proxied.conf;'
+    read -ra words <<<"${CORS_ORIGIN:-}"
+    for word in "${words[@]}"; do
+        if [[ $word == '*' ]]; then CORS_ORIGINS+='~. *; '; else CORS_ORIGINS+="$word \$http_origin; "; fi
+    done
+    ((${#words[@]} == 0)) || { CORS_INCLUDE='include cors.conf;' CORS_HEADERS='include snippets/cors.conf;' \
+        CORS_PREFLIGHT="if (\$cors_preflight) { return 204; }"; }
+    ((HSTS_SECONDS == 0)) || { HSTS_MAP="map \$https \$hsts { on max-age=$HSTS_SECONDS; default ''; }" \
+        HSTS_HEADER="add_header Strict-Transport-Security \$hsts always;"; }
+}
+
 # render_nginx MODULE_DIR : fill the settings, and what stands in CALL and those beside it, into nginx's files, in
 # $RUN_DIR/nginx. Returns 1 if it cannot be written.
 # shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
 render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
-        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536))
+        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) TRUSTED_PROXIES_LINES='' \
+        PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' CORS_PREFLIGHT='' HSTS_MAP='' \
+        HSTS_HEADER=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
     [[ $BIND != *:* ]] || LISTEN=[$BIND]
     [[ $BIND != :: ]] || DUAL_STACK=' ipv6only=off'
+    front_lines
     for service in "${SERVICES[@]}"; do HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
     for file in "$ROOT"/nginx/{*,snippets/*}.conf; do
         fill_to "${file#"$ROOT/nginx/"}" "$RUN_DIR/nginx/${file#"$ROOT/nginx/"}"

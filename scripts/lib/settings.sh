@@ -93,6 +93,31 @@ settings_tls() {
         die "TLS_KEY is \"$TLS_KEY\"; it is not the key of TLS_CERT"
 }
 
+# settings_words NAME PATTERN WANTED : each word of the setting is as the pattern has it
+settings_words() {
+    local word words
+    read -ra words <<<"${!1:-}"
+    for word in "${words[@]}"; do
+        [[ $word =~ ^($2)$ ]] || die "$1 has \"$word\"; set it to $3, with spaces between"
+    done
+}
+
+# What stands in front, and who calls from a browser.
+settings_front() {
+    local name ports=("$HTTP_PORT" "$HTTPS_PORT")
+    local address='[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/[0-9]{1,3})?'
+    local origin='https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?'
+    settings_words TRUSTED_PROXIES "$address" 'addresses, or networks like 10.0.0.0/8'
+    settings_words CORS_ORIGIN "\\*|$origin" '*, or origins like https://example.org'
+    for name in PROXY_HTTP_PORT PROXY_HTTPS_PORT; do
+        [[ -n ${!name:-} ]] || continue
+        require_number "$name" "${LEAST[$name]}" "${MOST[$name]}"
+        [[ " ${ports[*]} " != *" ${!name} "* ]] || die "$name is ${!name}, which is another port of nginx; set it to a free one"
+        [[ -n ${TRUSTED_PROXIES:-} ]] || die "$name is set, TRUSTED_PROXIES is not; set it to the addresses of the proxies"
+        ports+=("${!name}")
+    done
+}
+
 # What the services check themselves is none of ours, not even its default.
 settings_numbers() {
     local name
@@ -112,6 +137,7 @@ settings_load() {
     ((HTTP_PORT != HTTPS_PORT)) || die "HTTP_PORT and HTTPS_PORT are both $HTTP_PORT; set two"
     [[ $BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$ ]] ||
         die "BIND is \"$BIND\"; set it to an IP address of this machine, 0.0.0.0 or :: for all"
+    settings_front
     settings_clients
     settings_tls
 }
