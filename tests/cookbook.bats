@@ -52,7 +52,7 @@ teardown() {
     done
 }
 
-@test "with the page's lines in params.conf, nginx passes on the query, the type, the client and a header" {
+@test "with the page's lines in params.conf, nginx passes on the query, the client and a header; the type without" {
     local page=(curl -sq --noproxy '*' --unix-socket "$BATS_TEST_TMPDIR/nginx.socket")
     python3 "$ROOT/tests/lib/cookbook.py" nginx "$PAGE" >"$BATS_TEST_TMPDIR/more.conf"
     cat >"$BATS_TEST_TMPDIR/nginx.conf" <<END
@@ -71,6 +71,7 @@ http {
         listen "unix:$BATS_TEST_TMPDIR/nginx.socket";
         set \$id "";
         set \$traceparent "";
+        set \$tracestate "";
         location / {
             fastcgi_pass  "unix:$SOCKET";
             include       "$ROOT/nginx/snippets/params.conf";

@@ -92,6 +92,8 @@ def ours(status, says):
     """In judge()'s words."""
     if status == 200:
         return "text", says
+    if status == 415:  # not JSON in UTF-8, by its first bytes
+        return "not JSON", None
     for words, verdict in WORDS.items():
         if says.startswith(words):
             return (verdict, None) if status == 400 else (says, status)
@@ -213,7 +215,7 @@ def compare(program, bodies):
         actual = ours(status, says)
         if expected != actual:
             complain(body, f"expected: {expected}\n    actual:   {actual}, {says}")
-        elif actual[0] == "not JSON":
+        elif actual[0] == "not JSON" and status == 400:
             wrong = check_place(body, says)
             if wrong:
                 complain(body, f"{says}: {wrong}")
