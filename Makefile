@@ -160,7 +160,7 @@ $(programs):
 
 # nginx's modules are built by nginx's own means, for the nginx that is installed: from what nginx-dev brings, or what
 # NGINX_SOURCE names. A file of its own takes the old one's place: an nginx that runs may have that mapped.
-$(BUILD)/ngx_http_%_module.so: $(BUILD)/nginx/objs/Makefile $(foreach name,$(modules),$(wildcard nginx/$(name)/*.c))
+$(BUILD)/ngx_http_%_module.so: $(BUILD)/nginx/objs/Makefile $(foreach name,$(modules),$(wildcard nginx/$(name)/*.[ch]))
 	$(MAKE) -s -C $(BUILD)/nginx -f objs/Makefile objs/$(@F)
 	cp $(BUILD)/nginx/objs/$(@F) $@.new
 	mv $@.new $@

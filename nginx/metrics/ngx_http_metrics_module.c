@@ -22,13 +22,8 @@
  * A reload keeps the counts: each server finds its place by its labels. A server that is no longer configured
  * leaves the page; its place, and its counts, stay until there is no unused one for another server.
  */
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
+#include "ngx_http_metrics.h"
 
-#define NGX_HTTP_METRICS_STATUSES 600 /* 100 to 599; 0 for what has none of these */
-#define NGX_HTTP_METRICS_LABELS 160   /* a socket's name and a service's; longer ones are not counted */
-#define NGX_HTTP_METRICS_BUCKETS 13
 #define NGX_HTTP_METRICS_LINE 512 /* no line of the page is longer */
 #define NGX_HTTP_METRICS_BLOCK 16384
 
@@ -40,24 +35,6 @@ static const struct {
     {1, "0.001"},  {2, "0.002"}, {5, "0.005"}, {10, "0.01"},  {25, "0.025"}, {50, "0.05"},  {100, "0.1"},
     {250, "0.25"}, {500, "0.5"}, {1000, "1"},  {2500, "2.5"}, {5000, "5"},   {10000, "10"},
 };
-
-/* What is counted of one server's calls, or of all requests; shared by all workers. Each is added to alone and
- * atomically, without a lock: between two of them a page may be one request ahead. */
-typedef struct {
-    ngx_atomic_t time; /* of all, in milliseconds */
-    ngx_atomic_t buckets[NGX_HTTP_METRICS_BUCKETS + 1];
-    ngx_atomic_t statuses[NGX_HTTP_METRICS_STATUSES];
-    ngx_uint_t configuration; /* the last one that had it */
-    size_t labels_len;
-    u_char labels[NGX_HTTP_METRICS_LABELS]; /* as they stand in the page; none for the requests */
-} ngx_http_metrics_counts_t;
-
-typedef struct {
-    ngx_uint_t configuration; /* the number of the newest */
-    ngx_uint_t used;          /* of places, from the first */
-    ngx_uint_t size;
-    ngx_http_metrics_counts_t places[1]; /* so many as `size` says */
-} ngx_http_metrics_zone_t;
 
 /* A server as one upstream lists it. Several may list the same: their calls are counted in one place. */
 typedef struct {
@@ -317,71 +294,6 @@ ngx_http_metrics_handler(ngx_http_request_t *r)
 }
 
 /* ---- the memory ---- */
-
-/* A place that no configuration had, or else the one that has been unused for longest. Not one of the configuration
- * before: its workers may still count there. Returns NULL when there is none. */
-static ngx_http_metrics_counts_t *
-ngx_http_metrics_free_place(ngx_http_metrics_zone_t *zone)
-{
-    ngx_http_metrics_counts_t *oldest = &zone->places[0];
-    ngx_uint_t i;
-
-    if (zone->used < zone->size)
-        return &zone->places[zone->used++];
-    for (i = 1; i < zone->used; i++) {
-        if (zone->places[i].configuration < oldest->configuration)
-            oldest = &zone->places[i];
-    }
-    return oldest->configuration + 1 < zone->configuration ? oldest : NULL;
-}
-
-static ngx_http_metrics_counts_t *
-ngx_http_metrics_find_place(ngx_http_metrics_zone_t *zone, const ngx_str_t *labels)
-{
-    ngx_http_metrics_counts_t *place;
-    ngx_uint_t i;
-
-    for (i = 0; i < zone->used; i++) {
-        place = &zone->places[i];
-        if (place->labels_len == labels->len && ngx_memcmp(place->labels, labels->data, labels->len) == 0)
-            return place;
-    }
-    return NULL;
-}
-
-/* Returns the place of what has these labels, with what was counted there before; NULL when there is no room. */
-static ngx_http_metrics_counts_t *
-ngx_http_metrics_place(ngx_http_metrics_zone_t *zone, const ngx_str_t *labels)
-{
-    ngx_http_metrics_counts_t *place;
-
-    if (labels->len > sizeof place->labels)
-        return NULL;
-    if ((place = ngx_http_metrics_find_place(zone, labels)) == NULL) {
-        if ((place = ngx_http_metrics_free_place(zone)) == NULL)
-            return NULL;
-        ngx_memzero(place, sizeof *place);
-        ngx_memcpy(place->labels, labels->data, labels->len);
-        place->labels_len = labels->len;
-    }
-    place->configuration = zone->configuration;
-    return place;
-}
-
-/* Returns the memory as it is at the first start, or NULL. */
-static ngx_http_metrics_zone_t *
-ngx_http_metrics_create_zone(ngx_slab_pool_t *pool)
-{
-    size_t bytes = pool->pfree * ngx_pagesize, head = offsetof(ngx_http_metrics_zone_t, places);
-    ngx_http_metrics_zone_t *zone = ngx_slab_alloc(pool, bytes);
-
-    if (zone == NULL)
-        return NULL;
-    zone->configuration = 0;
-    zone->used = 0;
-    zone->size = (bytes - head) / sizeof zone->places[0];
-    return zone;
-}
 
 /* Find the place of each server. `data` is of the configuration before, when this is a reload. */
 static ngx_int_t
