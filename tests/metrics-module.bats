@@ -123,11 +123,120 @@ generation() {
     wait_until 5 are_counted 3 'server="o-.",status="502"}'
 }
 
+@test "an upstream with a zone: its calls are counted in its own name, not in that of another with the same servers" {
+    local i
+    configure 'metrics_zone 128k;' \
+        "$(upstream all 'zone z1 64k' 'metrics_service a' "server unix:$DIR/a.sock" "server unix:$DIR/b.sock backup")" \
+        "$(upstream other 'zone z1' 'metrics_service o' "server unix:$DIR/a.sock")" \
+        "$(upstream uncounted 'zone z2 64k' "server unix:$DIR/a.sock")" \
+        "$(upstream plain 'metrics_service p' "server unix:$DIR/a.sock")" \
+        "$(upstream least 'zone z3 64k' least_conn 'metrics_service l' "server unix:$DIR/a.sock" 'keepalive 4')" \
+        "$(upstream gone 'zone z4 64k' 'metrics_service g' "server unix:$DIR/gone.sock" "server unix:$DIR/b.sock backup")" \
+        "$(upstream down 'zone z5 64k' 'metrics_service d' "server unix:$DIR/a.sock down")" \
+        "server { $SERVER location ~ ^/(?<name>all|other|uncounted|plain|least|gone|down)\$ { proxy_pass http://\$name; }
+                  location = /again { proxy_pass http://down; error_page 502 = /all; }
+                  location = /accel { proxy_pass http://least/accel; } }" \
+        "server { listen unix:$DIR/a.sock; listen unix:$DIR/b.sock;
+                  location = /accel { add_header X-Accel-Redirect /other; return 200; } location / { return 204; } }"
+    start_nginx
+    for i in all all other uncounted plain least least gone down again accel; do get "/$i"; done
+    wait_until 5 is_counted '^cgi_http' 1
+    expect_equal 'cgi_http_requests_total{status="204"} 10
+cgi_http_requests_total{status="502"} 1
+cgi_upstream_requests_total{service="a",server="a",status="204"} 3
+cgi_upstream_requests_total{service="d",server="none",status="502"} 2
+cgi_upstream_requests_total{service="g",server="b",status="204"} 1
+cgi_upstream_requests_total{service="g",server="gone",status="502"} 1
+cgi_upstream_requests_total{service="l",server="a",status="200"} 1
+cgi_upstream_requests_total{service="l",server="a",status="204"} 2
+cgi_upstream_requests_total{service="o",server="a",status="204"} 2
+cgi_upstream_requests_total{service="p",server="a",status="204"} 1' "$(page | sort)"
+}
+
+@test "labels are escaped, so that Prometheus can read the page, whatever a service and a socket are called" {
+    local long
+    long=$(printf '"%.0s' {1..64})
+    configure 'metrics_zone 128k;' \
+        "upstream all { metrics_service 'q\"\\\\s'; server 'unix:$DIR/$(printf 'a"b\xe9\xc3\xa9').sock'; }" \
+        "upstream long { metrics_service '$long'; server 'unix:/$(printf '"%.0s' {1..100})'; }" \
+        "server { $SERVER location = /all { proxy_pass http://all; } location = /long { proxy_pass http://long; } }"
+    start_nginx
+    get /all
+    get /long
+    wait_until 5 is_counted '^cgi_http' 2
+    curl -sS --max-time 5 "http://127.0.0.1:$PORT/page" >"$DIR/page"
+    run promtool check metrics <"$DIR/page"
+    expect_status 0
+    expect_equal '' "$output"
+    grep -qF '{service="q\"\\s",server="a\"b?é",status="502"} 1' "$DIR/page" || { cat "$DIR/page" >&2 && false; }
+    (($(grep -cF "service=\"$(printf '\\"%.0s' {1..64})\"" "$DIR/page") > 10))
+}
+
+# fail_reload N : nginx reads a configuration with these servers, and cannot take it over: it cannot listen there
+fail_reload() {
+    generation "$@"
+    sed -i 's/^server { /server { listen 192.0.2.1:9; /' "$DIR/conf"
+    : >"$DIR/error.log"
+    kill -HUP "$(<"$DIR/pid")"
+    wait_until 10 grep -q 'bind() to 192.0.2.1:9 failed' "$DIR/error.log"
+}
+
+@test "the servers of configurations that nginx could not take over leave those that serve their counts, and no trace" {
+    local others i
+    generation 1 "server unix:$DIR/a.sock max_fails=0" "server unix:$DIR/b.sock max_fails=0"
+    start_nginx
+    for i in 1 2 3 4; do get /; done
+    wait_until 5 is_counted 'server="a"' 2
+    page cgi_upstream >"$DIR/before"
+    for i in 1 2 3; do
+        mapfile -t others < <(printf "server unix:$DIR/o-$i-%s.sock\n" {1..30})
+        fail_reload "$i" "${others[@]}"
+    done
+    expect_equal "$(<"$DIR/before")" "$(page cgi_upstream)" 'after three that failed'
+    for i in 1 2 3 4; do get /; done
+    wait_until 5 is_counted 'server="a"' 4
+    expect_equal 2 "$(page cgi_upstream | wc -l)" 'servers on the page'
+    : >"$DIR/error.log"
+    generation 5 "server unix:$DIR/a.sock max_fails=0" "server unix:$DIR/c.sock max_fails=0"
+    configuration 5
+    expect_no_match 'no room' "$(<"$DIR/error.log")" 'what failed holds nothing'
+    wait_until 5 are_counted 1 'server="c"'
+    (($(page 'server="a"' | awk '{ print $2 }') > 4)) # it goes on where it was
+}
+
+@test "a line of the log is JSON also where a request ends without a status, and in any configuration" {
+    # shellcheck disable=SC2016 # nginx's variables
+    configure 'log_format json escape=json
+        '"'"'{"method":"$metrics_method","uri":"$metrics_uri","status":$metrics_status,"agent":"$metrics_user_agent"}'"'"';' \
+        "server { listen 127.0.0.1:$PORT http2; access_log $DIR/access.log json; return 204; }"
+    start_nginx
+    curl -s --http2-prior-knowledge -X DELETE -H "A: $(printf '%020000d' 1)" "http://127.0.0.1:$PORT/zero" || true
+    wait_until 5 test -s "$DIR/access.log"
+    expect_equal '{"method":"DELETE","uri":"/zero","status":0,"agent":""}' \
+        "$(jq -c '.agent = ""' "$DIR/access.log")"
+    python3 -c 'import json, sys; json.loads(sys.stdin.read())' <"$DIR/access.log"
+}
+
+@test "with error_log debug it says what it counts" {
+    configure 'metrics_zone 64k;' "$(upstream all 'metrics_service a' "server unix:$DIR/a.sock")" \
+        "server { $SERVER location = /all { proxy_pass http://all; } }"
+    sed -i "1i error_log $DIR/error.log debug;" "$DIR/conf"
+    start_nginx
+    get /all
+    get /page
+    local what
+    for what in 'metrics: configuration 1, 3 of [0-9]+ places' 'metrics: request, status 502, [0-9]+ ms' \
+        'metrics: call of unix:.*/a.sock, status 502, [0-9]+ ms, counted: 1' 'metrics: page of [0-9]+ bytes'; do
+        wait_until 5 grep -qE "$what" "$DIR/error.log"
+    done
+}
+
 @test "directives that cannot be are refused by nginx -t, with the line" {
     local directive
     for directive in 'metrics_zone;' 'metrics_zone 1k;' 'metrics_zone x;' 'metrics_zone 1m; metrics_zone 1m;' \
         'metrics on;' 'server { metrics maybe; }' 'metrics_page;' 'server { metrics_zone 1m; }' \
-        'upstream a { metrics_service; }'; do
+        'upstream a { metrics_service; }' 'upstream a { metrics_service ""; }' \
+        "upstream a { metrics_service $(printf 'a%.0s' {1..65}); }"; do
         configure "$directive"
         run nginx -t -q -e stderr -c "$DIR/conf"
         expect_status 1

@@ -20,7 +20,11 @@
  * once.
  *
  * A reload keeps the counts: each server finds its place by its labels. A server that is no longer configured
- * leaves the page; its place, and its counts, stay until there is no unused one for another server.
+ * leaves the page; its place, and its counts, stay until there is no unused one for another server. An address that
+ * nginx finds while it runs (`resolve`) gets its place at its first call.
+ *
+ * The module also has variables for the access log, so that a line is JSON and says what the client sent
+ * (ngx_http_metrics_text.c).
  */
 #include "ngx_http_metrics.h"
 
@@ -38,21 +42,24 @@ static const struct {
 
 /* A server as one upstream lists it. Several may list the same: their calls are counted in one place. */
 typedef struct {
-    u_char *name; /* what a call bears; compared as a pointer */
+    const u_char *text; /* of the name; a call bears the same pointer where nginx makes no copies */
+    const ngx_str_t *name;
+    ngx_http_upstream_srv_conf_t *upstream;
     ngx_str_t labels;
-    ngx_http_metrics_counts_t *counts; /* NULL when there was no room */
-    ngx_uint_t listed;                 /* the place is another's, too, who shows it */
+    ngx_http_metrics_place_t place;
 } ngx_http_metrics_server_t;
 
 typedef struct {
     ngx_shm_zone_t *shm;
     ngx_http_metrics_zone_t *zone;
-    ngx_http_metrics_counts_t *requests;
+    ngx_http_metrics_place_t requests;
     ngx_array_t servers; /* of ngx_http_metrics_server_t */
+    ngx_uint_t full;     /* which has been said */
 } ngx_http_metrics_main_conf_t;
 
 typedef struct {
-    ngx_str_t service; /* of an upstream; empty: its calls are not counted */
+    ngx_str_t service;                        /* of an upstream; empty: its calls are not counted */
+    ngx_http_upstream_init_peer_pt init_peer; /* nginx's own, where ngx_http_metrics_init_peer() has its place */
 } ngx_http_metrics_srv_conf_t;
 
 typedef struct {
@@ -61,13 +68,232 @@ typedef struct {
 
 ngx_module_t ngx_http_metrics_module;
 
+/* ---- the servers' names ---- */
+
+/* The name of a server: of a Unix socket what tells it from others, "app-1" of ".../app-1.sock" and
+ * ".../app-1/socket". */
+static ngx_str_t
+ngx_http_metrics_server_name(const ngx_str_t *address)
+{
+    static const char prefix[] = "unix:", file[] = "/socket", suffix[] = ".sock";
+    ngx_str_t name = *address;
+    u_char *slash;
+
+    if (name.len < sizeof prefix || ngx_strncmp(name.data, prefix, sizeof prefix - 1) != 0)
+        return name;
+    if (name.len > sizeof file && ngx_strncmp(name.data + name.len - sizeof file + 1, file, sizeof file - 1) == 0)
+        name.len -= sizeof file - 1;
+    else if (name.len > sizeof suffix &&
+             ngx_strncmp(name.data + name.len - sizeof suffix + 1, suffix, sizeof suffix - 1) == 0)
+        name.len -= sizeof suffix - 1;
+    slash = memrchr(name.data, '/', name.len);
+    if (slash != NULL) {
+        name.len -= (size_t)(slash + 1 - name.data);
+        name.data = slash + 1;
+    }
+    return name;
+}
+
+/* Write the labels of this service's server; NULL: of a call for which there was none. Returns their end. */
+static u_char *
+ngx_http_metrics_labels(u_char *last, const ngx_str_t *service, const ngx_str_t *address)
+{
+    ngx_str_t name = ngx_string("none");
+
+    if (address != NULL)
+        name = ngx_http_metrics_server_name(address);
+    last = ngx_cpymem(last, "service=\"", sizeof "service=\"" - 1);
+    last = ngx_http_metrics_escape(last, service);
+    last = ngx_cpymem(last, "\",server=\"", sizeof "\",server=\"" - 1);
+    last = ngx_http_metrics_escape(last, &name);
+    *last++ = '"';
+    return last;
+}
+
+/* ---- calls of an upstream with a zone ---- */
+
+/* nginx copies the names of such an upstream's servers into shared memory, and from 1.27.3 on from there into each
+ * request, so a call's name does not say which upstream it was of. When nginx is done with the calls of such an
+ * upstream, and knows it, their names are exchanged for those of ngx_http_metrics_named_t. That costs the other
+ * upstreams nothing. */
+
+/* Both are found among the cleanups of the request's pool, as nginx's realip finds its own: contexts do not outlive
+ * an internal redirect. */
+typedef struct {
+    ngx_http_upstream_t *upstream;
+    ngx_http_upstream_srv_conf_t *conf;
+    ngx_uint_t first; /* of the request's upstream_states */
+    void (*finalize)(ngx_http_request_t *r, ngx_int_t rc);
+} ngx_http_metrics_calls_t;
+
+typedef struct {
+    ngx_str_t name; /* what a call bears */
+    ngx_http_metrics_place_t place;
+} ngx_http_metrics_named_t;
+
+#if (NGX_HTTP_UPSTREAM_ZONE)
+
+static void
+ngx_http_metrics_is_calls(void *data)
+{
+    (void)data;
+}
+
+static void
+ngx_http_metrics_is_named(void *data)
+{
+    (void)data;
+}
+
+/* Returns a place for what is noted; NULL when memory is short. */
+static void *
+ngx_http_metrics_note(ngx_http_request_t *r, size_t size, ngx_pool_cleanup_pt kind)
+{
+    ngx_pool_cleanup_t *cleanup = ngx_pool_cleanup_add(r->pool, size);
+
+    if (cleanup == NULL)
+        return NULL;
+    cleanup->handler = kind;
+    return cleanup->data;
+}
+
+static const ngx_http_metrics_place_t *
+ngx_http_metrics_named_place(ngx_http_request_t *r, const ngx_str_t *peer)
+{
+    ngx_pool_cleanup_t *cleanup;
+    ngx_http_metrics_named_t *named;
+
+    for (cleanup = r->pool->cleanup; cleanup != NULL; cleanup = cleanup->next) {
+        named = cleanup->data;
+        if (cleanup->handler == ngx_http_metrics_is_named && &named->name == peer)
+            return &named->place;
+    }
+    return NULL;
+}
+
+static ngx_http_metrics_calls_t *
+ngx_http_metrics_find_calls(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t *cleanup = r->pool->cleanup;
+
+    while (cleanup->handler != ngx_http_metrics_is_calls ||
+           ((ngx_http_metrics_calls_t *)cleanup->data)->upstream != r->upstream)
+        cleanup = cleanup->next;
+    return cleanup->data;
+}
+
+/* A server that nginx has found while it runs. */
+static ngx_http_metrics_place_t
+ngx_http_metrics_meet_server(ngx_http_metrics_main_conf_t *conf, const ngx_str_t *service, const ngx_str_t *name)
+{
+    ngx_slab_pool_t *pool = (ngx_slab_pool_t *)conf->shm->shm.addr;
+    u_char text[NGX_HTTP_METRICS_LABELS];
+    ngx_str_t labels = {0, text};
+    ngx_http_metrics_place_t place;
+
+    labels.len = (size_t)(ngx_http_metrics_labels(text, service, name) - text);
+    ngx_shmtx_lock(&pool->mutex);
+    place = ngx_http_metrics_meet(conf->zone, &labels);
+    ngx_shmtx_unlock(&pool->mutex);
+    if (place.counts == NULL && !conf->full) {
+        conf->full = 1;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "metrics: no room to count %V; make metrics_zone larger",
+                      name);
+    }
+    return place;
+}
+
+static ngx_http_metrics_place_t
+ngx_http_metrics_find_server(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *upstream, const ngx_str_t *name)
+{
+    ngx_http_metrics_main_conf_t *conf = ngx_http_get_module_main_conf(r, ngx_http_metrics_module);
+    ngx_http_metrics_srv_conf_t *named = ngx_http_conf_upstream_srv_conf(upstream, ngx_http_metrics_module);
+    ngx_http_metrics_server_t *servers = conf->servers.elts;
+    ngx_uint_t i;
+
+    for (i = 0; i < conf->servers.nelts; i++) {
+        if (servers[i].upstream == upstream && servers[i].name->len == name->len &&
+            ngx_memcmp(servers[i].name->data, name->data, name->len) == 0)
+            return servers[i].place;
+    }
+    return ngx_http_metrics_meet_server(conf, &named->service, name);
+}
+
+/* nginx is done with these calls. */
+static void
+ngx_http_metrics_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_metrics_calls_t *calls = ngx_http_metrics_find_calls(r);
+    ngx_http_upstream_state_t *states = r->upstream_states->elts;
+    ngx_http_metrics_named_t *named;
+    ngx_uint_t i;
+
+    for (i = calls->first; i < r->upstream_states->nelts; i++) {
+        if (states[i].peer == NULL ||
+            (named = ngx_http_metrics_note(r, sizeof *named, ngx_http_metrics_is_named)) == NULL)
+            continue;
+        named->name = *states[i].peer;
+        named->place = ngx_http_metrics_find_server(r, calls->conf, states[i].peer);
+        states[i].peer = &named->name;
+    }
+    calls->finalize(r, rc);
+}
+
+/* nginx begins to call a server of this upstream. */
+static ngx_int_t
+ngx_http_metrics_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *upstream)
+{
+    ngx_http_metrics_srv_conf_t *conf = ngx_http_conf_upstream_srv_conf(upstream, ngx_http_metrics_module);
+    ngx_http_metrics_calls_t *calls = ngx_http_metrics_note(r, sizeof *calls, ngx_http_metrics_is_calls);
+
+    if (calls == NULL)
+        return NGX_ERROR;
+    calls->upstream = r->upstream;
+    calls->conf = upstream;
+    calls->first = r->upstream_states->nelts;
+    calls->finalize = r->upstream->finalize_request;
+    r->upstream->finalize_request = ngx_http_metrics_finalize;
+    return conf->init_peer(r, upstream);
+}
+
+static void
+ngx_http_metrics_watch(ngx_http_upstream_srv_conf_t *upstream, ngx_http_metrics_srv_conf_t *conf)
+{
+    if (upstream->shm_zone == NULL)
+        return;
+    conf->init_peer = upstream->peer.init;
+    upstream->peer.init = ngx_http_metrics_init_peer;
+}
+
+#else
+
+static const ngx_http_metrics_place_t *
+ngx_http_metrics_named_place(ngx_http_request_t *r, const ngx_str_t *peer)
+{
+    (void)r;
+    (void)peer;
+    return NULL;
+}
+
+static void
+ngx_http_metrics_watch(ngx_http_upstream_srv_conf_t *upstream, ngx_http_metrics_srv_conf_t *conf)
+{
+    (void)upstream;
+    (void)conf;
+}
+
+#endif
+
 /* ---- counting ---- */
 
 static void
-ngx_http_metrics_count(ngx_http_metrics_counts_t *counts, ngx_uint_t status, ngx_msec_t time)
+ngx_http_metrics_count(const ngx_http_metrics_place_t *place, ngx_uint_t status, ngx_msec_t time)
 {
+    ngx_http_metrics_counts_t *counts = place->counts;
     ngx_uint_t i = 0;
 
+    if (counts == NULL || counts->owner != place->owner)
+        return;
     if (status >= NGX_HTTP_METRICS_STATUSES || status < 100)
         status = 0;
     while (i < NGX_HTTP_METRICS_BUCKETS && time > ngx_http_metrics_buckets[i].most)
@@ -75,11 +301,11 @@ ngx_http_metrics_count(ngx_http_metrics_counts_t *counts, ngx_uint_t status, ngx
     ngx_atomic_fetch_add(&counts->time, (ngx_atomic_int_t)time);
     ngx_atomic_fetch_add(&counts->buckets[i], 1);
     ngx_atomic_fetch_add(&counts->statuses[status], 1);
+    counts->counted = ngx_time();
 }
 
-/* As $status has it. */
-static ngx_uint_t
-ngx_http_metrics_status(ngx_http_request_t *r)
+ngx_uint_t
+ngx_http_metrics_status(const ngx_http_request_t *r)
 {
     return r->err_status ? r->err_status : r->headers_out.status;
 }
@@ -95,24 +321,37 @@ ngx_http_metrics_time(ngx_http_request_t *r)
     return (ngx_msec_t)ngx_max(time, 0);
 }
 
+/* Returns the place of the server of a call, by what the call bears; NULL: it is not counted. */
+static const ngx_http_metrics_place_t *
+ngx_http_metrics_place_of(ngx_http_request_t *r, ngx_http_metrics_main_conf_t *conf, const ngx_str_t *peer)
+{
+    ngx_http_metrics_server_t *servers = conf->servers.elts;
+    ngx_uint_t i;
+
+    for (i = 0; i < conf->servers.nelts; i++) {
+        if (servers[i].text == peer->data)
+            return &servers[i].place;
+    }
+    return ngx_http_metrics_named_place(r, peer);
+}
+
 static void
 ngx_http_metrics_count_calls(ngx_http_request_t *r, ngx_http_metrics_main_conf_t *conf)
 {
-    ngx_http_metrics_server_t *servers = conf->servers.elts;
     ngx_http_upstream_state_t *calls = r->upstream_states->elts;
-    ngx_uint_t i, j;
+    const ngx_http_metrics_place_t *place;
+    ngx_uint_t i;
 
     for (i = 0; i < r->upstream_states->nelts; i++) {
         /* neither an internal redirect nor a call that could not begin has a server */
         if (calls[i].peer == NULL || calls[i].response_time == (ngx_msec_t)-1)
             continue;
-        for (j = 0; j < conf->servers.nelts; j++) {
-            if (servers[j].name != calls[i].peer->data)
-                continue;
-            if (servers[j].counts != NULL)
-                ngx_http_metrics_count(servers[j].counts, calls[i].status, calls[i].response_time);
-            break;
-        }
+        place = ngx_http_metrics_place_of(r, conf, calls[i].peer);
+        ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "metrics: call of %V, status %ui, %M ms, counted: %d", calls[i].peer, calls[i].status,
+                       calls[i].response_time, place != NULL);
+        if (place != NULL)
+            ngx_http_metrics_count(place, calls[i].status, calls[i].response_time);
     }
 }
 
@@ -123,9 +362,11 @@ ngx_http_metrics_log(ngx_http_request_t *r)
     ngx_http_metrics_loc_conf_t *location = ngx_http_get_module_loc_conf(r, ngx_http_metrics_module);
     ngx_http_metrics_main_conf_t *conf = ngx_http_get_module_main_conf(r, ngx_http_metrics_module);
 
-    if (!location->on || conf->requests == NULL)
+    if (!location->on || conf->zone == NULL)
         return NGX_OK;
-    ngx_http_metrics_count(conf->requests, ngx_http_metrics_status(r), ngx_http_metrics_time(r));
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "metrics: request, status %ui, %M ms",
+                   ngx_http_metrics_status(r), ngx_http_metrics_time(r));
+    ngx_http_metrics_count(&conf->requests, ngx_http_metrics_status(r), ngx_http_metrics_time(r));
     if (r->upstream_states != NULL)
         ngx_http_metrics_count_calls(r, conf);
     return NGX_OK;
@@ -216,29 +457,34 @@ ngx_http_metrics_times(ngx_http_metrics_page_t *page, const char *name, ngx_http
     ngx_http_metrics_line(page, "%s_count%s%V%s %uA\n", name, open, &labels, close, sum);
 }
 
+/* Of each server that the configuration has, or has met. */
+static void
+ngx_http_metrics_write_servers(ngx_http_metrics_page_t *page, const char *name, ngx_http_metrics_zone_t *zone,
+                               void (*write)(ngx_http_metrics_page_t *, const char *, ngx_http_metrics_counts_t *))
+{
+    ngx_uint_t i;
+
+    for (i = 0; i < zone->used; i++) {
+        if (zone->places[i].configuration == zone->configuration && zone->places[i].labels_len > 0)
+            write(page, name, &zone->places[i]);
+    }
+}
+
 static void
 ngx_http_metrics_write_counts(ngx_http_metrics_page_t *page, ngx_http_metrics_main_conf_t *conf)
 {
-    ngx_http_metrics_server_t *servers = conf->servers.elts;
-    ngx_uint_t i;
-
     ngx_http_metrics_family(page, "cgi_http_requests_total", "counter", "Requests of clients, by status.");
-    ngx_http_metrics_statuses(page, "cgi_http_requests_total", conf->requests);
+    ngx_http_metrics_statuses(page, "cgi_http_requests_total", conf->requests.counts);
     ngx_http_metrics_family(page, "cgi_http_request_duration_seconds", "histogram",
                             "From a request's first byte to its answer's last.");
-    ngx_http_metrics_times(page, "cgi_http_request_duration_seconds", conf->requests);
+    ngx_http_metrics_times(page, "cgi_http_request_duration_seconds", conf->requests.counts);
     ngx_http_metrics_family(page, "cgi_upstream_requests_total", "counter",
                             "Calls of the services, by service, server and status.");
-    for (i = 0; i < conf->servers.nelts; i++) {
-        if (servers[i].counts != NULL && !servers[i].listed)
-            ngx_http_metrics_statuses(page, "cgi_upstream_requests_total", servers[i].counts);
-    }
+    ngx_http_metrics_write_servers(page, "cgi_upstream_requests_total", conf->zone, ngx_http_metrics_statuses);
     ngx_http_metrics_family(page, "cgi_upstream_request_duration_seconds", "histogram",
                             "From the start of a call to its answer's last byte.");
-    for (i = 0; i < conf->servers.nelts; i++) {
-        if (servers[i].counts != NULL && !servers[i].listed)
-            ngx_http_metrics_times(page, "cgi_upstream_request_duration_seconds", servers[i].counts);
-    }
+    ngx_http_metrics_write_servers(page, "cgi_upstream_request_duration_seconds", conf->zone,
+                                   ngx_http_metrics_times);
 }
 
 /* What nginx counts itself, of all its sites. */
@@ -264,8 +510,14 @@ ngx_http_metrics_send(ngx_http_request_t *r, ngx_http_metrics_page_t *page)
 {
     ngx_int_t rc;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "metrics: page of %O bytes", page->length);
     page->buf->last_buf = r == r->main;
     page->buf->last_in_chain = 1;
+    /* no file, so there is nothing that conditions or ranges could be of */
+    r->disable_not_modified = 1;
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_clear_last_modified(r);
+    ngx_http_clear_etag(r);
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = page->length;
     ngx_str_set(&r->headers_out.content_type, "text/plain; version=0.0.4; charset=utf-8");
@@ -287,7 +539,7 @@ ngx_http_metrics_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_ALLOWED;
     if ((rc = ngx_http_discard_request_body(r)) != NGX_OK)
         return rc;
-    if (conf->requests != NULL)
+    if (conf->zone != NULL && conf->requests.counts != NULL)
         ngx_http_metrics_write_counts(&page, conf);
     ngx_http_metrics_write_nginx(&page);
     return page.failed ? NGX_HTTP_INTERNAL_SERVER_ERROR : ngx_http_metrics_send(r, &page);
@@ -301,88 +553,85 @@ ngx_http_metrics_init_zone(ngx_shm_zone_t *shm, void *data)
 {
     static const ngx_str_t no_labels = ngx_string("");
     ngx_http_metrics_main_conf_t *conf = shm->data, *before = data;
+    ngx_slab_pool_t *pool = (ngx_slab_pool_t *)shm->shm.addr;
     ngx_http_metrics_server_t *servers = conf->servers.elts;
-    ngx_uint_t i, j, missed = 0;
+    ngx_uint_t i, missed = 0;
 
-    conf->zone = before != NULL ? before->zone : ngx_http_metrics_create_zone((ngx_slab_pool_t *)shm->shm.addr);
+    conf->zone = before != NULL ? before->zone : ngx_http_metrics_create_zone(pool);
     if (conf->zone == NULL)
         return NGX_ERROR;
-    conf->zone->configuration++;
+    ngx_shmtx_lock(&pool->mutex);
+    conf->zone->attempt++;
     conf->requests = ngx_http_metrics_place(conf->zone, &no_labels);
     for (i = 0; i < conf->servers.nelts; i++) {
-        servers[i].counts = ngx_http_metrics_place(conf->zone, &servers[i].labels);
-        missed += servers[i].counts == NULL;
-        for (j = 0; j < i && !servers[i].listed; j++)
-            servers[i].listed = servers[j].counts == servers[i].counts;
+        servers[i].place = ngx_http_metrics_place(conf->zone, &servers[i].labels);
+        missed += servers[i].place.counts == NULL;
     }
+    ngx_shmtx_unlock(&pool->mutex);
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, shm->shm.log, 0, "metrics: configuration %ui, %ui of %ui places",
+                   conf->zone->attempt, conf->zone->used, conf->zone->size);
     if (missed > 0)
         ngx_log_error(NGX_LOG_ERR, shm->shm.log, 0,
                       "metrics: no room to count %ui servers; make metrics_zone larger", missed);
     return NGX_OK;
 }
 
-/* ---- the servers ---- */
-
-/* The name of a server: of a Unix socket what tells it from others, "app-1" of ".../app-1.sock" and
- * ".../app-1/socket". */
-static ngx_str_t
-ngx_http_metrics_server_name(const ngx_str_t *address)
+/* Nothing can stop nginx any more from serving by this configuration. */
+static ngx_int_t
+ngx_http_metrics_taken_over(ngx_cycle_t *cycle)
 {
-    static const char prefix[] = "unix:", file[] = "/socket", suffix[] = ".sock";
-    ngx_str_t name = *address;
-    u_char *slash;
+    ngx_http_metrics_main_conf_t *conf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_metrics_module);
+    ngx_slab_pool_t *pool;
 
-    if (name.len < sizeof prefix || ngx_strncmp(name.data, prefix, sizeof prefix - 1) != 0)
-        return name;
-    if (name.len > sizeof file && ngx_strncmp(name.data + name.len - sizeof file + 1, file, sizeof file - 1) == 0)
-        name.len -= sizeof file - 1;
-    else if (name.len > sizeof suffix &&
-             ngx_strncmp(name.data + name.len - sizeof suffix + 1, suffix, sizeof suffix - 1) == 0)
-        name.len -= sizeof suffix - 1;
-    slash = memrchr(name.data, '/', name.len);
-    if (slash != NULL) {
-        name.len -= (size_t)(slash + 1 - name.data);
-        name.data = slash + 1;
-    }
-    return name;
+    if (conf == NULL || conf->zone == NULL)
+        return NGX_OK;
+    pool = (ngx_slab_pool_t *)conf->shm->shm.addr;
+    ngx_shmtx_lock(&pool->mutex);
+    ngx_http_metrics_take_over(conf->zone);
+    ngx_shmtx_unlock(&pool->mutex);
+    return NGX_OK;
 }
 
+/* ---- the servers ---- */
+
+/* ADDRESS: as for ngx_http_metrics_labels(). */
 static ngx_int_t
-ngx_http_metrics_add_server(ngx_conf_t *cf, ngx_http_metrics_main_conf_t *conf, const ngx_str_t *service,
-                            u_char *name, const ngx_str_t *label)
+ngx_http_metrics_add_server(ngx_conf_t *cf, ngx_http_metrics_main_conf_t *conf,
+                            ngx_http_upstream_srv_conf_t *upstream, const ngx_str_t *name, const ngx_str_t *address)
 {
-    static const char format[] = "service=\"%V\",server=\"%V\"";
+    ngx_http_metrics_srv_conf_t *named = ngx_http_conf_upstream_srv_conf(upstream, ngx_http_metrics_module);
     ngx_http_metrics_server_t *server = ngx_array_push(&conf->servers);
 
     if (server == NULL)
         return NGX_ERROR;
     ngx_memzero(server, sizeof *server);
+    server->upstream = upstream;
     server->name = name;
-    server->labels.data = ngx_pnalloc(cf->pool, sizeof format + service->len + label->len);
-    if (server->labels.data == NULL)
+    server->text = name->data;
+    if ((server->labels.data = ngx_pnalloc(cf->pool, NGX_HTTP_METRICS_LABELS)) == NULL)
         return NGX_ERROR;
-    server->labels.len = (size_t)(ngx_sprintf(server->labels.data, format, service, label) - server->labels.data);
+    server->labels.len =
+        (size_t)(ngx_http_metrics_labels(server->labels.data, &named->service, address) - server->labels.data);
     return NGX_OK;
 }
 
 static ngx_int_t
 ngx_http_metrics_add_upstream(ngx_conf_t *cf, ngx_http_metrics_main_conf_t *conf,
-                              ngx_http_upstream_srv_conf_t *upstream, const ngx_str_t *service)
+                              ngx_http_upstream_srv_conf_t *upstream)
 {
-    static const ngx_str_t none = ngx_string("none");
     ngx_http_upstream_server_t *servers = upstream->servers->elts;
     ngx_uint_t i, j;
 
     for (i = 0; i < upstream->servers->nelts; i++) {
         for (j = 0; j < servers[i].naddrs; j++) {
-            ngx_str_t label = ngx_http_metrics_server_name(&servers[i].addrs[j].name);
+            const ngx_str_t *name = &servers[i].addrs[j].name;
 
-            if (ngx_http_metrics_add_server(cf, conf, service, servers[i].addrs[j].name.data, &label) != NGX_OK)
+            if (ngx_http_metrics_add_server(cf, conf, upstream, name, name) != NGX_OK)
                 return NGX_ERROR;
         }
     }
     /* a call bears the upstream's name when none of its servers could be asked */
-    return ngx_http_metrics_add_server(cf, conf, service, upstream->host.data, &none);
+    return ngx_http_metrics_add_server(cf, conf, upstream, &upstream->host, NULL);
 }
 
 /* ---- the directives ---- */
@@ -440,9 +689,11 @@ ngx_http_metrics_configured(ngx_conf_t *cf)
         if (upstreams[i]->srv_conf == NULL) /* a proxy_pass to an address: no upstream {} */
             continue;
         named = ngx_http_conf_upstream_srv_conf(upstreams[i], ngx_http_metrics_module);
-        if (named->service.len != 0 &&
-            ngx_http_metrics_add_upstream(cf, conf, upstreams[i], &named->service) != NGX_OK)
+        if (named->service.len == 0)
+            continue;
+        if (ngx_http_metrics_add_upstream(cf, conf, upstreams[i]) != NGX_OK)
             return NGX_ERROR;
+        ngx_http_metrics_watch(upstreams[i], named);
     }
     handler = ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers);
     if (handler == NULL)
@@ -473,6 +724,17 @@ ngx_http_metrics_zone(ngx_conf_t *cf, ngx_command_t *command, void *data)
 }
 
 static char *
+ngx_http_metrics_service(ngx_conf_t *cf, ngx_command_t *command, void *data)
+{
+    ngx_http_metrics_srv_conf_t *conf = data;
+    char *wrong = ngx_conf_set_str_slot(cf, command, data);
+
+    if (wrong == NGX_CONF_OK && (conf->service.len == 0 || conf->service.len > NGX_HTTP_METRICS_SERVICE))
+        return "needs a name, of at most 64 bytes";
+    return wrong;
+}
+
+static char *
 ngx_http_metrics_page(ngx_conf_t *cf, ngx_command_t *command, void *data)
 {
     ngx_http_core_loc_conf_t *location = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -487,7 +749,7 @@ ngx_http_metrics_page(ngx_conf_t *cf, ngx_command_t *command, void *data)
 static ngx_command_t ngx_http_metrics_commands[] = {
     {ngx_string("metrics_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_http_metrics_zone,
      NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
-    {ngx_string("metrics_service"), NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, ngx_conf_set_str_slot,
+    {ngx_string("metrics_service"), NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, ngx_http_metrics_service,
      NGX_HTTP_SRV_CONF_OFFSET, offsetof(ngx_http_metrics_srv_conf_t, service), NULL},
     {ngx_string("metrics"), NGX_HTTP_SRV_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
      offsetof(ngx_http_metrics_loc_conf_t, on), NULL},
@@ -497,6 +759,7 @@ static ngx_command_t ngx_http_metrics_commands[] = {
 };
 
 static ngx_http_module_t ngx_http_metrics_module_ctx = {
+    .preconfiguration = ngx_http_metrics_add_variables,
     .postconfiguration = ngx_http_metrics_configured,
     .create_main_conf = ngx_http_metrics_create_main_conf,
     .create_srv_conf = ngx_http_metrics_create_srv_conf,
@@ -505,8 +768,6 @@ static ngx_http_module_t ngx_http_metrics_module_ctx = {
 };
 
 ngx_module_t ngx_http_metrics_module = {
-    NGX_MODULE_V1,
-    .ctx = &ngx_http_metrics_module_ctx,
-    .commands = ngx_http_metrics_commands,
-    .type = NGX_HTTP_MODULE,
+    NGX_MODULE_V1,           .ctx = &ngx_http_metrics_module_ctx,        .commands = ngx_http_metrics_commands,
+    .type = NGX_HTTP_MODULE, .init_module = ngx_http_metrics_taken_over,
 };
