@@ -121,14 +121,16 @@ front_lines() {
 # shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
 render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
-        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) TRUSTED_PROXIES_LINES='' \
-        PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' CORS_PREFLIGHT='' HSTS_MAP='' \
-        HSTS_HEADER=''
+        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k \
+        TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
+        CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
     [[ $BIND != *:* ]] || LISTEN=[$BIND]
     [[ $BIND != :: ]] || DUAL_STACK=' ipv6only=off'
     front_lines
+    # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).
+    [[ ! -e $RUN_DIR/log/access.log || -f $RUN_DIR/log/access.log ]] || LOG_BUFFER=4096
     for service in "${SERVICES[@]}"; do HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
     for file in "$ROOT"/nginx/{*,snippets/*}.conf; do
         fill_to "${file#"$ROOT/nginx/"}" "$RUN_DIR/nginx/${file#"$ROOT/nginx/"}"

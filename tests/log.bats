@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031,SC2034,SC2154 # each test is a subshell; set here for stack.bash, or there for here
+# What nginx's logs say of a client: the access log is JSON and says what the client did, whatever that is; and a client cannot
+# fill error.log.
+
+load lib/helpers
+load lib/stack
+
+STACK_NOISE='too large body'
+
+setup_file() {
+    export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
+    start_stack "$BATS_FILE_TMPDIR/r"
+}
+
+teardown_file() {
+    end_stack
+}
+
+# logged ID : its line
+logged() {
+    wait_until 5 is_in_log "\"request_id\":\"$1\"" access.log
+    grep "\"request_id\":\"$1\"" "$RUN_DIR/log/access.log"
+}
+
+# is_last ID : the log has all that was before it
+is_last() {
+    request GET / -H "X-Request-ID: $1"
+    wait_until 5 is_in_log "\"request_id\":\"$1\"" access.log
+}
+
+# check SENT : the access log against it
+check() {
+    run python3 "$ROOT/tests/lib/log.py" check "$1" <"$RUN_DIR/log/access.log"
+    expect_status 0
+}
+
+@test "a line is strict JSON, fits a pipe, and has the client's method, URI and user agent, whatever is sent" {
+    python3 "$ROOT/tests/lib/log.py" send "$HTTP_PORT" "$HTTPS_PORT" "${FUZZ_SEED:-$RANDOM}" 1000 >"$BATS_TEST_TMPDIR/sent"
+    is_last fuzz-end
+    check "$BATS_TEST_TMPDIR/sent"
+    ((output > 500)) || expect_equal 'more than 500' "$output" 'requests with their id in the log'
+}
+
+@test "bytes that are not UTF-8 are in the log as \\xE9; a request line that nginx refused has its words" {
+    request GET /caf$'\xe9' -g --path-as-is -A $'caf\xe9 \xc3\xa9' -H 'X-Request-ID: latin'
+    expect_equal 'caf\xE9 é' "$(logged latin | jq -r .user_agent)"
+    printf 'nonsense "\\ \xff x\r\n\r\n' | python3 "$ROOT/tests/lib/http.py" raw "$HTTP_PORT" >"$BATS_TEST_TMPDIR/answer"
+    wait_until 5 is_in_log '"method":"nonsense"' access.log
+    expect_match '"method":"nonsense","uri":"\\"\\\\","protocol":"","status":400' "$(<"$RUN_DIR/log/access.log")"
+}
+
+@test "the method is the client's also where nginx has the answer from a page of errors: 413, 414, 405, 400" {
+    head -c 1100000 /dev/zero >"$BATS_TEST_TMPDIR/large"
+    post "@$BATS_TEST_TMPDIR/large" -H 'X-Request-ID: m-413'
+    expect_equal 'POST 413' "$(logged m-413 | jq -r '"\(.method) \(.status)"')"
+    request DELETE "/api" -H 'X-Request-ID: m-405'
+    expect_equal 'DELETE 405' "$(logged m-405 | jq -r '"\(.method) \(.status)"')"
+    printf 'PUT /%09000d HTTP/1.1\r\nHost: x\r\n\r\n' 1 |
+        python3 "$ROOT/tests/lib/http.py" raw "$HTTP_PORT" >"$BATS_TEST_TMPDIR/answer"
+    wait_until 5 is_in_log '"method":"PUT".*"status":414' access.log
+    printf 'PATCH / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n' |
+        python3 "$ROOT/tests/lib/http.py" raw "$HTTP_PORT" >"$BATS_TEST_TMPDIR/answer"
+    wait_until 5 is_in_log '"method":"PATCH","uri":"/","protocol":"HTTP/1.1","status":400' access.log
+}
+
+@test "large bodies, and requests above MAX_CLIENTS, leave no line in error.log" {
+    local outer=$RUN_DIR go=$BATS_TEST_TMPDIR/go begun=$BATS_TEST_TMPDIR/begun i
+    start_stack "$BATS_TEST_TMPDIR/r2" MAX_CLIENTS=4
+    head -c 200000 /dev/zero >"$BATS_TEST_TMPDIR/large"
+    request POST /nowhere --data-binary "@$BATS_TEST_TMPDIR/large"
+    expect_reply 404
+    printf '{"message": "%0200000d"}' 1 >"$BATS_TEST_TMPDIR/large"
+    post "@$BATS_TEST_TMPDIR/large"
+    expect_reply 200
+    python3 "$ROOT/tests/lib/http.py" half "$HTTP_PORT" 4 "$go" >"$begun" 3>&- &
+    wait_until 10 grep -q begun "$begun"
+    for i in 1 2 3 4 5; do
+        post_sample -H "X-Request-ID: over-$i"
+        expect_problem 503
+    done
+    touch "$go"
+    wait $!
+    expect_equal 503 "$(logged over-5 | jq .status)"
+    expect_equal '' "$(<"$RUN_DIR/log/error.log")" error.log
+    end_stack
+    RUN_DIR=$outer
+}
+
+# slow_reader PIPE : so slow that the pipe is full: what does not fit is written in parts
+slow_reader() {
+    python3 -c 'import sys, time
+with open(sys.argv[1], "rb", buffering=0) as pipe:
+    while chunk := pipe.read(8192):
+        sys.stdout.buffer.write(chunk)
+        time.sleep(0.003)' "$1"
+}
+
+# In a container the log is a pipe: here one is in the file's place when nginx starts to write there.
+@test "two workers that write into one pipe leave each other's lines whole" {
+    local outer=$RUN_DIR workers nginx hold
+    mkdir -p "$BATS_TEST_TMPDIR/r3/log"
+    : >"$BATS_TEST_TMPDIR/r3/lock"
+    mkfifo "$BATS_TEST_TMPDIR/r3/log/access.log"
+    slow_reader "$BATS_TEST_TMPDIR/r3/log/access.log" >"$BATS_TEST_TMPDIR/lines" 3>&- &
+    exec {hold}>"$BATS_TEST_TMPDIR/r3/log/access.log" # else it ends with nginx -t
+    start_stack "$BATS_TEST_TMPDIR/r3"
+    wrk -t2 -c64 -d5 -s "$ROOT/tests/lib/post.lua" "$URL/api" >/dev/null 3>&-
+    nginx=$(<"$RUN_DIR/nginx.pid")
+    read -ra workers <"/proc/$nginx/task/$nginx/children" || true
+    ((${#workers[@]} > 1)) || skip 'nginx has one worker here'
+    "$ROOT/scripts/stop" 3>&-
+    exec {hold}>&-
+    rm "$RUN_DIR/log/access.log"
+    logs_are_clean
+    wait $!
+    run python3 "$ROOT/tests/lib/log.py" check /dev/null <"$BATS_TEST_TMPDIR/lines"
+    expect_status 0
+    (($(wc -l <"$BATS_TEST_TMPDIR/lines") > 10000))
+    RUN_DIR=$outer
+}
