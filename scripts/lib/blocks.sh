@@ -389,8 +389,9 @@ host_settings() {
 
 # comment WORDS : in lines of 120 columns
 comment() {
-    local word line='#'
-    for word in $1; do
+    local word words line='#'
+    read -ra words <<<"$1"
+    for word in "${words[@]}"; do
         ((${#line} + ${#word} < 120)) || { block+=$line$'\n' && line='#'; }
         line+=" $word"
     done
