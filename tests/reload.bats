@@ -41,7 +41,7 @@ see() {
 }
 
 @test "2 s after a change, each answer is of the new configuration, on kept connections, too" {
-    sed -i 's/server_tokens off;/& add_header X-New yes always;/' "$RUN_DIR/nginx/edge.conf"
+    sed -i 's/server_tokens off;/& add_header X-New yes always;/' "$RUN_DIR/nginx/server.conf"
     see new_configuration
 }
 
