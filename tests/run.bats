@@ -43,19 +43,20 @@ expect_refused() {
 
 # run_in_foreground : as from a terminal, in a group of its own, with Ctrl-C as it is there; FOREGROUND is its pid
 run_in_foreground() {
+    rm -f "$BATS_TEST_TMPDIR/out"
     setsid python3 -c '
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$ROOT/scripts/run" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
     FOREGROUND=$!
-    wait_until 30 grep -q 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
+    wait_until 30 grep -qs 'Ctrl-C' "$BATS_TEST_TMPDIR/out"
 }
 
 # expect_all_stopped_by SIGNAL PID : of what runs in the foreground; a PID with - before it is a group
 expect_all_stopped_by() {
     local status=0
     kill "$1" -- "$2"
-    wait_until 60 is_gone "$FOREGROUND"
+    wait_until 60 is_gone "$FOREGROUND" || { cat "$BATS_TEST_TMPDIR/out" && ps -o pid,pgid,stat,etime,cmd -g "$FOREGROUND" && return 1; } >&2
     wait "$FOREGROUND" || status=$?
     expect_equal 0 "$status" "exit status of run" || return
     expect_no_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")" || return
