@@ -19,7 +19,7 @@ teardown_file() {
 
 # with_peers COMMAND... : with the words of tests/bench/peers.bash
 with_peers() {
-    bash -c 'set -euo pipefail; source "$ROOT/scripts/lib.sh"; source "$ROOT/tests/bench/peers.bash"; "$@"' - "$@" 3>&-
+    bash -c 'set -euo pipefail; source "$ROOT/scripts/lib/develop.sh"; source "$ROOT/tests/bench/peers.bash"; "$@"' - "$@" 3>&-
 }
 
 # call_peer NAME BODY : its status and its answer
@@ -116,9 +116,9 @@ expect_contract() {
 
 @test "a peer or a section that there is not is refused, with those there are" {
     run "$ROOT/scripts/bench" --no-install --peers cobol
-    expect_status 1
-    expect_match 'no peer "cobol"; there are: ssi rust go' "$output"
+    expect_status 2
+    expect_match '"cobol" is no peer; ssi, rust, go' "$output"
     run "$ROOT/scripts/bench" --no-install --sections tea
-    expect_status 1
-    expect_match 'no section "tea"; there are: throughput' "$output"
+    expect_status 2
+    expect_match '"tea" is no section; throughput, ' "$output"
 }

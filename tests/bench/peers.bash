@@ -1,5 +1,5 @@
 # The peers of scripts/bench: how each is built, started behind the same edge as the system, looked at, and ended.
-# Sourced by scripts/bench and tests/bench.bats, after scripts/lib.sh. BENCH_DIR holds a folder for each.
+# Sourced by scripts/bench and tests/bench.bats, after scripts/lib/develop.sh. BENCH_DIR holds a folder for each.
 # shellcheck shell=bash
 # shellcheck disable=SC2030,SC2031,SC2034 # in_peer is a subshell, and what it sets is for it
 #
@@ -54,7 +54,7 @@ upstream() {
         for server; do say "    server $server max_fails=0;"; done
         say '    keepalive 2048;'
         say '}'
-    } >"$PEER_DIR/nginx/upstreams.conf"
+    } >"$PEER_DIR/nginx/each/peer/upstreams.conf"
     to_peer <<'EOF'
 proxy_pass         http://peer;
 proxy_http_version 1.1;
@@ -189,6 +189,8 @@ copy_edge() {
     cp -a -- "$from/nginx" "$from/tls" "$PEER_DIR"
     cp -a -- "$from/bin/nginx" "$PEER_DIR/bin"
     : >"$PEER_DIR/nginx/assembly.conf"
+    rm -r -- "$PEER_DIR/nginx/each"
+    mkdir -p -- "$PEER_DIR/nginx/each/peer" # site.conf includes each/*/upstreams.conf
     find "$PEER_DIR/nginx" -name '*.conf' -exec sed -i -e "s|$from/|$PEER_DIR/|g" \
         -e "s/:$(peer_port system)\b/:$(peer_port "$1")/g" \
         -e "s/:$(peer_https_port system)\b/:$(peer_https_port "$1")/g" {} +

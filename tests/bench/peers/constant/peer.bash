@@ -10,7 +10,7 @@ peer_build() {
 }
 
 peer_start() {
-    : >"$PEER_DIR/nginx/upstreams.conf"
+    : >"$PEER_DIR/nginx/each/peer/upstreams.conf"
     to_peer <<'EOF'
 default_type application/json;
 return 200 '{"message":"sdneirf ym ,olleh","rand":0.63721436639196272}';

@@ -21,7 +21,7 @@ peer_start() {
     } >"$PEER_DIR/fpm.conf"
     spawn fpm php-fpm8.2 --allow-to-run-as-root --fpm-config "$PEER_DIR/fpm.conf"
     pass_php
-    transform_server >"$PEER_DIR/nginx/upstreams.conf"
+    transform_server >"$PEER_DIR/nginx/each/peer/upstreams.conf"
 }
 
 # pool SERVICE : of FPM

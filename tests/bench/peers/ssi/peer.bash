@@ -22,7 +22,7 @@ peer_start() {
         service app
         service transform
         assembly_server
-    } >>"$PEER_DIR/nginx/upstreams.conf"
+    } >>"$PEER_DIR/nginx/each/peer/upstreams.conf"
 }
 
 # service NAME : its upstream
