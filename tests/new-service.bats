@@ -160,6 +160,26 @@ has_worker() {
     STACK_NOISE='probe-blue|auth request unexpected status: 502' end_stack
 }
 
+@test "where the system runs already: it is started, routed to and put into the answer, and nothing fails meanwhile" {
+    local copy=$BATS_TEST_TMPDIR/copy
+    cp -a "$ROOT" "$copy"
+    use_copy "$copy"
+    start_stack "$BATS_TEST_TMPDIR/r"
+    "$ROOT/scripts/new-service" late >/dev/null
+    "$ROOT/scripts/route" app blue # nobody has started it yet
+    is_healthy
+    "$ROOT/scripts/start" late blue 3>&-
+    "$ROOT/scripts/route" late blue
+    put_tag late
+    "$ROOT/scripts/upgrade" --step 0 app 3>&-
+    post '{"message": "x"}'
+    expect_reply 200 '"late":"x"'
+    is_healthy
+    run "$ROOT/scripts/route" show
+    expect_match 'late-blue +2 instances +100 of 100' "$output"
+    end_stack
+}
+
 # ---- where it is installed, and what other tools read ----
 
 @test "make install puts its program, its units and its part of nginx where those of the others are" {

@@ -28,10 +28,12 @@ server_lines() {
 
 # What stands for a service in nginx/each/*.conf, by its name.
 declare -A CALL=() SERVERS=() BLUE_SERVERS=() GREEN_SERVERS=() STATUS_SERVERS=() TIMEOUT_MS=()
+declare -A ASKED=() # for its health, by /_health; empty: it is not
 
 # one_set SERVICE ADDRESS... : where a service has no colours, all of it is blue, and is asked itself how it fares
 one_set() {
     CALL[$1]=cgi-$1
+    ASKED[$1]=$1
     SERVERS[$1]=$(server_lines 1 "${@:2}")
     BLUE_SERVERS[$1]=${SERVERS[$1]}
     GREEN_SERVERS[$1]=$(server_lines 1)
@@ -131,7 +133,7 @@ render_nginx() {
     front_lines
     # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).
     [[ ! -e $RUN_DIR/log/access.log || -f $RUN_DIR/log/access.log ]] || LOG_BUFFER=4096
-    for service in "${SERVICES[@]}"; do HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
+    for service in "${SERVICES[@]}"; do [[ -z ${ASKED[$service]} ]] || HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
     for file in "$ROOT"/nginx/{*,snippets/*}.conf; do
         fill_to "${file#"$ROOT/nginx/"}" "$RUN_DIR/nginx/${file#"$ROOT/nginx/"}"
     done

@@ -25,9 +25,12 @@ call_sets() {
         lines+=$(server_lines "${WEIGHT[$set]}" $(sockets_of "$set" sock))$'\n'
         mapfile -t -O "${#status[@]}" status < <(sockets_of "$set" status)
     done
+    # One that `services` has had since the start, and that nobody has started yet, makes nothing else ill.
+    ASKED[$1]=${sets[*]}
     CALL[$1]=cgi-$1
     ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || CALL[$1]=\$cgi_$1
-    SERVERS[$1]=${lines%$'\n'}
+    lines=${lines%$'\n'}
+    SERVERS[$1]=${lines:-$(server_lines 1)}
     STATUS_SERVERS[$1]=$(server_lines 1 "${status[@]}")
     # shellcheck disable=SC2046 # a word each
     BLUE_SERVERS[$1]=$(server_lines 1 $(sockets_of "$1-blue" sock))
@@ -54,7 +57,11 @@ put_back() {
 render_tested() {
     local said
     [[ ! -e $RUN_DIR/nginx.before ]] || put_back # somebody was killed here
-    mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before" 2>/dev/null || { WHY="$RUN_DIR/nginx cannot be moved aside" && return 1; }
+    if ! mv -- "$RUN_DIR/nginx" "$RUN_DIR/nginx.before" 2>/dev/null; then
+        rm -rf -- "$RUN_DIR/nginx.before" # where mv has to copy, a part of it; what it could not move is whole
+        WHY="$RUN_DIR/nginx cannot be moved aside"
+        return 1
+    fi
     if ! said=$(render_sets 2>&1); then
         WHY=${said#"${0##*/}: "}
     elif ! said=$(test_nginx 2>&1); then
