@@ -250,6 +250,17 @@ nginx_pid() {
     { read -r pid </run/nginx.pid; } 2>/dev/null && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == nginx ]] && say "$pid"
 }
 
+# nginx -t does not see who has a port already; the next start of nginx would fail, with all other sites. And on a port of another
+# site clients would get the page. By the port alone: 0.0.0.0 and an address exclude each other, too.
+refuse_busy_metrics() {
+    local port
+    [[ -n ${METRICS_LISTEN:-} ]] || return 0
+    ! grep -qsF -e "listen $METRICS_LISTEN;" -e "listen $METRICS_LISTEN ipv6only" "$RUN_DIR/nginx/metrics.conf" || return 0 # ours
+    printf -v port %04X "${METRICS_LISTEN##*:}"
+    ! grep -qsE "^ *[0-9]+: [0-9A-F]+:$port [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6 ||
+        die "METRICS_LISTEN is $METRICS_LISTEN; something listens on that port already, so set it to a free one"
+}
+
 test_nginx() {
     nginx -t -q
 }

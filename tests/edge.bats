@@ -88,7 +88,7 @@ statuses() {
     expect_match '400.*414.*494.*507' "${own//$'\n'/ }"
     for status in $(statuses); do
         printf 'location = /made/%s { return %s; }\n' "$status" "$status"
-    done >>"$RUN_DIR/nginx/metrics.conf"
+    done >>"$RUN_DIR/nginx/assembly.conf"
     # shellcheck disable=SC2016 # for the other shell
     bash -c 'source "$1/words.sh" && source "$1/nginx.sh" && reload_nginx "$2"' - "$ROOT/scripts/lib" "$(<"$RUN_DIR/nginx.pid")"
     for status in $(statuses); do
@@ -104,7 +104,7 @@ statuses() {
 
 @test "every answer says nosniff, and no-store, once; what a service says of caching stays" {
     local call
-    for call in 'GET /' 'GET /x' 'GET /_health' 'GET /_metrics' 'GET /api' 'POST /api' 'TRACE /' 'GET /reverse' 'OPTIONS /'; do
+    for call in 'GET /' 'GET /x' 'GET /_health' 'GET /api' 'POST /api' 'TRACE /' 'GET /reverse' 'OPTIONS /'; do
         request "${call% *}" "${call#* }"
         expect_equal nosniff "$(header x-content-type-options)" "$call"
         expect_equal no-store "$(header cache-control)" "$call"
@@ -174,9 +174,9 @@ statuses() {
         expect_problem 405
         expect_equal "$([[ $path == /api/. ]] && echo 'GET, HEAD, OPTIONS' || echo POST)" "$(header allow)" "$path"
     done
-    raw 'CONNECT /_metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    raw 'CONNECT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
     expect_problem 405
-    expect_equal 'GET, HEAD' "$(header allow)"
+    expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
 }
 
 @test "HTTP/1.0 without keep-alive is answered" {

@@ -108,7 +108,7 @@ start_green() {
     expect_match 'probe-blue-2 +serving' "$output"
     request GET /_health
     expect_reply 200 '^\{"status":"pass"\}$'
-    request GET /_metrics
+    request_metrics GET /_metrics
     expect_reply 200 'cgi_upstream_requests_total\{service="probe",server="probe-blue-1",status="200"\}'
     request POST /probe --data-binary '{"message": "a"}'
     expect_reply 404

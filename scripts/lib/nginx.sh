@@ -118,6 +118,15 @@ front_lines() {
         HSTS_HEADER="add_header Strict-Transport-Security \$hsts always;"; }
 }
 
+# metrics_lines : the same for Prometheus
+# shellcheck disable=SC2034 # fill looks them up by name
+metrics_lines() {
+    [[ -n ${METRICS_LISTEN:-} ]] || return 0
+    METRICS_INCLUDE='include metrics.conf;' METRICS_LISTENS="listen $METRICS_LISTEN"
+    [[ $METRICS_LISTEN != '[::]:'* ]] || METRICS_LISTENS+=' ipv6only=off'
+    METRICS_LISTENS+=';'
+}
+
 # render_nginx MODULE_DIR : fill the settings, and what stands in CALL and those beside it, into nginx's files, in
 # $RUN_DIR/nginx. Returns 1 if it cannot be written.
 # shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
@@ -125,12 +134,13 @@ render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
         CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
-        CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER=''
+        CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER='' METRICS_LISTENS='' METRICS_INCLUDE=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
     [[ $BIND != *:* ]] || LISTEN=[$BIND]
     [[ $BIND != :: ]] || DUAL_STACK=' ipv6only=off'
     front_lines
+    metrics_lines
     # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).
     [[ ! -e $RUN_DIR/log/access.log || -f $RUN_DIR/log/access.log ]] || LOG_BUFFER=4096
     for service in "${SERVICES[@]}"; do [[ -z ${ASKED[$service]} ]] || HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
@@ -140,14 +150,29 @@ render_nginx() {
     for service in "${SERVICES[@]}"; do fill_each "$service"; done
 }
 
+# refusal SAID : why nginx does not take its configuration, from what it said; of METRICS_LISTEN, whose port is no other's
+refusal() {
+    local said port=${METRICS_LISTEN:-:none}
+    port=${port##*:}
+    said=$(grep -m 1 -F '[emerg]' <<<"$1") || said=${1%%$'\n'*} # warnings may stand before it
+    case $said in
+    *":$port failed "* | *":$port\" of the \"listen\" directive"*)
+        say "METRICS_LISTEN is \"$METRICS_LISTEN\"; nginx cannot listen there: $said" ;;
+    *) say "nginx refuses its configuration: $said" ;;
+    esac
+}
+
 # check_nginx : die unless nginx takes the configuration
 check_nginx() {
-    local said
-    said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1) || case $said in
-    *'bind()'* | *' of the "listen" directive'*)
-        die "BIND is \"$BIND\"; nginx cannot listen there: ${said%%$'\n'*}" ;;
-    *) die "nginx refuses its configuration: $said" ;;
-    esac
+    local said reason
+    said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1) || {
+        reason=$(refusal "$said")
+        case $reason in
+        METRICS_LISTEN*) ;;
+        *'bind()'* | *' of the "listen" directive'*) reason="BIND is \"$BIND\"; nginx cannot listen there: ${reason#*: }" ;;
+        esac
+        die "$reason"
+    }
     [[ -z $said ]] || say "$said" >&2
 }
 

@@ -65,7 +65,7 @@ render_tested() {
     if ! said=$(render_sets 2>&1); then
         WHY=${said#"${0##*/}: "}
     elif ! said=$(test_nginx 2>&1); then
-        WHY="nginx refuses its configuration: ${said%%$'\n'*}"
+        WHY=$(refusal "$said")
     else
         return 0
     fi

@@ -116,6 +116,21 @@ settings_front() {
         [[ -n ${TRUSTED_PROXIES:-} ]] || die "$name is set, TRUSTED_PROXIES is not; set it to the addresses of the proxies"
         ports+=("${!name}")
     done
+    settings_metrics "${ports[@]}"
+}
+
+# settings_metrics PORT... : those are for clients; there nginx would take the page's server for theirs, or theirs for the page's
+settings_metrics() {
+    local port=${METRICS_LISTEN:-}
+    [[ -n $port ]] || return 0
+    port=${port##*:}
+    if ! [[ $METRICS_LISTEN =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]):[0-9]{1,5}$ ]] ||
+        ((10#$port < 1 || 10#$port > 65535)); then
+        die "METRICS_LISTEN is \"$METRICS_LISTEN\"; set it to ADDRESS:PORT or [ADDRESS]:PORT, like 127.0.0.1:9113"
+    fi
+    port=$((10#$port))
+    [[ " $* " != *" $port "* ]] || die "METRICS_LISTEN is $METRICS_LISTEN, which is another port of nginx; set it to a free one"
+    METRICS_LISTEN=${METRICS_LISTEN%:*}:$port
 }
 
 # What the services check themselves is none of ours, not even its default.
@@ -170,12 +185,25 @@ settings_recall() {
     settings_numbers # of a service that `services` has had since
 }
 
-# The address a client on this machine uses.
+# local_address [ADDRESS] : how a client on this machine calls it; of BIND
 local_address() {
-    case $BIND in
+    local address=${1:-$BIND}
+    case $address in
     0.0.0.0) say 127.0.0.1 ;;
     ::) say '[::1]' ;;
-    *:*) say "[$BIND]" ;;
-    *) say "$BIND" ;;
+    *:*) say "[$address]" ;;
+    *) say "$address" ;;
     esac
+}
+
+# metrics_address : the same of METRICS_LISTEN, with its port
+metrics_address() {
+    local address=${METRICS_LISTEN%:*}
+    say "$(local_address "${address//[\[\]]/}"):${METRICS_LISTEN##*:}"
+}
+
+# has_listener ADDRESS:PORT : something listens there
+has_listener() {
+    local address=${1%:*}
+    (exec 3<>"/dev/tcp/${address//[\[\]]/}/${1##*:}") 2>/dev/null
 }

@@ -26,20 +26,21 @@ nginx_process() {
         END { printf "{\"pid\":%d,\"uptime\":%d,\"threads\":%d,\"memory\":%d}\n", master, uptime, workers, memory }'
 }
 
-# nginx_counts URL : from its page for Prometheus: connections, requests, and those with a status from 500
+# nginx_counts WORD... : curl's, for its page for Prometheus: connections, requests, and those with a status from 500
 nginx_counts() {
-    curl -sf --max-time 2 "$1/_metrics" | awk '
+    curl -q --noproxy '*' -sf --max-time 2 "$@" | awk '
         /^nginx_connections\{/ { connections += $2 } /^cgi_http_requests_total/ { requests += $2 }
         /^cgi_http_requests_total\{status="5/ { errors += $2 }
         END { if (NR) printf "{\"connections\":%d,\"requests\":%d,\"errors\":%d}\n", connections, requests, errors }'
 }
 
-# nginx_status PID URL : the object of nginx, whose master this is, and whose page for Prometheus is there; no PID: it is gone
+# nginx_status PID [WORD...] : the object of nginx, whose master this is; no PID: it is gone. WORDS are curl's, for its page for
+# Prometheus, if there is one.
 nginx_status() {
     if [[ -z $1 ]]; then
         say '{"name":"nginx","state":"gone"}'
     else
-        { nginx_process "$1" && nginx_counts "$2"; } | jq -cs '{name: "nginx", state: "serving"} + add'
+        { nginx_process "$1" && { (($# == 1)) || nginx_counts "${@:2}"; }; } | jq -cs '{name: "nginx", state: "serving"} + add'
     fi
 }
 

@@ -21,12 +21,12 @@ expect_host_status() {
     on_host cgi-message status --json >"$BATS_TEST_TMPDIR/status"
     jq -e 'map(.name) == ["app-1", "app-2", "transform-1", "transform-2", "nginx"]' "$BATS_TEST_TMPDIR/status"
     jq -e '([.[] | select(.service == "cgi-app") | .requests] | add) >= 1' "$BATS_TEST_TMPDIR/status"
-    run on_host cgi-message status
+    run --separate-stderr on_host cgi-message status
     expect_status 0
     expect_match "^app-1 +serving +blue +100 +$pid +[0-9]+ +[0-9.]+M +1 " "${lines[1]}"
     expect_match "^nginx +serving +- +- +$(on_host cat /run/nginx.pid) " "${lines[5]}"
     on_host sh -c 'kill -STOP "$0"' "$pid"
-    run on_host cgi-message status
+    run --separate-stderr on_host cgi-message status
     on_host sh -c 'kill -CONT "$0"' "$pid"
     expect_status 1
     expect_match '^app-1 +silent +blue +100 +- ' "${lines[1]}"

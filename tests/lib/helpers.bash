@@ -7,7 +7,7 @@ BUILD_DIR="$(realpath -m -- "${BUILD_DIR:-$ROOT/build}")"
 export ROOT BUILD_DIR PYTHONDONTWRITEBYTECODE=1
 
 # A test sets what it needs; what the caller of the tests has set must not change their outcome.
-unset THREADS MAX_BODY_BYTES MAX_BUFFERED_BYTES LOG_LEVEL REQUEST_METHOD
+unset METRICS_LISTEN THREADS MAX_BODY_BYTES MAX_BUFFERED_BYTES LOG_LEVEL REQUEST_METHOD
 
 # ---- waiting ----
 

@@ -56,6 +56,11 @@ request() {
     head=$(tr -d '\r' <"$out.head") body=$(tr -d '\0' <"$out.body")
 }
 
+# request_metrics METHOD PATH [CURL OPTION...] : the same of the server for Prometheus
+request_metrics() {
+    URL=http://localhost request "$@" --unix-socket "$RUN_DIR/metrics.sock"
+}
+
 # raw FORMAT [PORT] : send bytes as they stand; sets code, head, body
 raw() {
     local reply
