@@ -148,6 +148,7 @@ newcomer 09000 2 128 128 nginx /newcomer|the port of newcomer is "09000"; set it
 newcomer 80 2 128 128 nginx /newcomer|the port of newcomer is "80"; set it to one from 1024 to 65535
 newcomer many 2 128 128 nginx /newcomer|the port of newcomer is "many"; set it to one from 1024 to 65535
 newcomer 9000 2 128 128 nginx /newcomer|the port of newcomer is 9000, which another has; set it to a free one
+newcomer 9113 2 128 128 nginx /newcomer|the port of newcomer is 9113, which another has; set it to a free one
 newcomer 9100 0 128 128 nginx /newcomer|the instances of newcomer are "0"; set them to 1 to 64
 newcomer 9100 2 0.5 128 nginx /newcomer|the CPU units of newcomer are "0.5"; set them to 1 to 16384
 newcomer 9100 2 128 128m nginx /newcomer|the memory of newcomer is "128m"; set it to 32 to 65536 MiB

@@ -33,7 +33,7 @@ why_bad_service() {
     elif [[ -z $7 || -n $8 ]]; then say "$1 wants seven words: name, port, instances, CPU, memory, callers, path"
     elif is_taken "$1" "${SERVICES[@]}"; then say "$1 is there twice"
     elif ! is_within "$2" 1024 65535; then say "the port of $1 is \"$2\"; set it to one from 1024 to 65535"
-    elif is_taken "$2" 8080 8443 "${SERVICE_PORT[@]}"; then say "the port of $1 is $2, which another has; set it to a free one"
+    elif is_taken "$2" 8080 8443 9113 "${SERVICE_PORT[@]}"; then say "the port of $1 is $2, which another has; set it to a free one"
     elif ! is_within "$3" 1 64; then say "the instances of $1 are \"$3\"; set them to 1 to 64"
     elif ! is_within "$4" 1 16384; then say "the CPU units of $1 are \"$4\"; set them to 1 to 16384"
     elif ! is_within "$5" 32 65536; then say "the memory of $1 is \"$5\"; set it to 32 to 65536 MiB"

@@ -195,6 +195,32 @@ is_502() {
     [[ $(status_of_sample) == 502 ]]
 }
 
+# page [OPTION...] : what Prometheus would read, by a curl in nginx's image, a container of its own in the project's network
+page() {
+    docker run --rm --entrypoint curl --network "${COMPOSE_PROJECT_NAME}_default" "local/cgi-nginx:$IMAGE_TAG" -sS --max-time 5 "$@"
+}
+
+@test "the page for Prometheus: on no port, unless METRICS_LISTEN is set; then in the network of the containers" {
+    expect_match 'Not Found' "$(curl -sS "$URL/_metrics")"
+    expect_match '"Not Found"' "$(page http://nginx:8080/_metrics)"
+    expect_match cgi_http_requests_total "$(docker exec "$(container nginx)" curl -sS --unix-socket /run/app/metrics.sock http://x/_metrics)"
+    METRICS_LISTEN=0.0.0.0:9113 compose up -d
+    wait_until 20 answers
+    expect_match cgi_http_requests_total "$(page http://nginx:9113/_metrics)"
+    expect_match 'Not Found' "$(curl -sS "$URL/_metrics")"
+    compose up -d
+    wait_until 20 answers
+}
+
+@test "nginx, killed: its container starts again, whatever socket it has left" {
+    docker exec "$(container nginx)" test -S /run/app/metrics.sock
+    crash "$(container nginx)"
+    wait_until 20 has_restarted "$(container nginx)"
+    wait_until 20 answers
+    compose up -d --force-recreate nginx # a count of 0 restarts, for the other tests
+    wait_until 20 answers
+}
+
 @test "a service that is not there keeps nginx from nothing: 502, and 200 when it comes" {
     docker stop -t 25 "$(container "$CALLED")" >/dev/null
     docker restart -t 25 "$(container nginx)" >/dev/null

@@ -65,6 +65,13 @@ in_pod() {
     run ! in_pod nginx curl -s -o /dev/null -m 8 http://127.0.0.1:8082/
 }
 
+@test "the page for Prometheus is where the annotations say, and not at the ports of the Service" {
+    wait_until 20 answers
+    expect_match cgi_http_requests_total "$(in_pod nginx curl -sS http://127.0.0.1:9113/_metrics)"
+    expect_match 'Not Found' "$(curl -sS "$URL/_metrics")"
+    expect_match 'Not Found' "$(curl -sSk "https://127.0.0.1:$HTTPS_PORT/_metrics")"
+}
+
 @test "no container runs as root, gains privileges, or writes outside of nginx's volume" {
     local service
     for service in "${IMAGES[@]}"; do
@@ -99,4 +106,7 @@ has_restarted() {
     sed 's/containerPort: 8080/containerPort: 80/' "$ROOT/kubernetes.yml" >"$BATS_TEST_TMPDIR/other.yml"
     run python3 "$ROOT/tests/lib/pod.py" "$BATS_TEST_TMPDIR/other.yml" "$ROOT"/docker-compose{,.override}.yml
     expect_match 'nginx: the ports are \[80, 8443\], in docker-compose.yml \[8080, 8443\]' "$output"
+    sed 's/targetPort: http$/targetPort: 9113/' "$ROOT/kubernetes.yml" >"$BATS_TEST_TMPDIR/other.yml"
+    run python3 "$ROOT/tests/lib/pod.py" "$BATS_TEST_TMPDIR/other.yml" "$ROOT"/docker-compose{,.override}.yml
+    expect_match 'the Service could send clients to 9113' "$output"
 }

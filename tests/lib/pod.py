@@ -63,9 +63,24 @@ def differences(deployment, compose):
             if value != other[what]:
                 yield f"{name}: the {what} {value}, in docker-compose.yml {other[what]}"
     for variable in containers["nginx"]["env"]:
+        if not variable["name"].endswith("_ADDR"):
+            continue
         port = default(compose["services"]["nginx"]["environment"][variable["name"]]).split(":")[1]
         if variable["value"] != f"127.0.0.1:{port}":
             yield f"nginx: {variable['name']} is {variable['value']}, and has to be 127.0.0.1:{port}"
+
+
+def metrics_faults(template, service):
+    """The page is where the annotations say, and only the cluster's inside reaches it."""
+    notes = template["metadata"]["annotations"]
+    nginx = next(c for c in template["spec"]["containers"] if c["name"] == "nginx")
+    listen = {variable["name"]: variable["value"] for variable in nginx["env"]}["METRICS_LISTEN"]
+    if listen != f'0.0.0.0:{notes["prometheus.io/port"]}':
+        yield f'METRICS_LISTEN is {listen}, and prometheus.io/port {notes["prometheus.io/port"]}'
+    open_ports = {port["containerPort"]: port["name"] for c in template["spec"]["containers"] for port in c.get("ports", [])}
+    port = int(notes["prometheus.io/port"])
+    if port in open_ports or port in {p["targetPort"] for p in service["spec"]["ports"]}:
+        yield f"the Service could send clients to {port}, where the page for Prometheus is"
 
 
 def faults(deployment, service, scaler):
@@ -79,6 +94,7 @@ def faults(deployment, service, scaler):
     for port in service["spec"]["ports"]:
         if port["targetPort"] not in names:
             yield f"the Service's {port['name']} goes to {port['targetPort']}, which is no port of the pod"
+    yield from metrics_faults(template, service)
     target = scaler["spec"]["scaleTargetRef"]
     if (target["kind"], target["name"]) != ("Deployment", deployment["metadata"]["name"]):
         yield "the HorizontalPodAutoscaler scales something else"
