@@ -7,6 +7,8 @@
  *     $metrics_user_agent  $http_user_agent
  *     $metrics_status      $status as a number: 0 where that is 000
  *     $metrics_upstream_addr, $metrics_upstream_status, $metrics_upstream_response_time
+ *     $metrics_http_NAME   all headers of that name, as $http_NAME has them from nginx 1.23 on: before, it had the
+ *                          first alone. Without white space about them; nginx leaves tabs
  *
  * For a log_format with escape=json: a byte that is not UTF-8 is \xE9, as in nginx's other logs, and what would be
  * longer than its limit, as JSON, ends in an ellipsis. So a line is JSON, and has a longest length.
@@ -228,10 +230,84 @@ ngx_http_metrics_status_number(ngx_http_request_t *r, ngx_http_variable_value_t 
     return ngx_http_metrics_set(v, &text);
 }
 
-static ngx_int_t
-ngx_http_metrics_add_variable(ngx_conf_t *cf, ngx_str_t name, ngx_http_get_variable_pt get, uintptr_t data)
+/* ---- headers ---- */
+
+/* `name` is a variable's: _ stands for -. */
+static ngx_uint_t
+ngx_http_metrics_is_header(const ngx_table_elt_t *header, ngx_str_t name)
 {
-    ngx_http_variable_t *variable = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+    size_t i;
+
+    if (header->hash == 0 || header->key.len != name.len)
+        return 0;
+    for (i = 0; i < name.len; i++) {
+        if ((header->lowcase_key[i] == '-' ? '_' : header->lowcase_key[i]) != name.data[i])
+            return 0;
+    }
+    return 1;
+}
+
+static ngx_str_t
+ngx_http_metrics_trim(ngx_str_t text)
+{
+    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+        text.len--;
+    while (text.len > 0 && (*text.data == ' ' || *text.data == '\t')) {
+        text.data++;
+        text.len--;
+    }
+    return text;
+}
+
+/* Add one more to those that are in `all`. */
+static ngx_int_t
+ngx_http_metrics_join(ngx_http_request_t *r, ngx_str_t *all, ngx_str_t more)
+{
+    u_char *joined = ngx_pnalloc(r->pool, all->len + sizeof ", " - 1 + more.len), *last;
+
+    if (joined == NULL)
+        return NGX_ERROR;
+    last = ngx_cpymem(joined, all->data, all->len);
+    last = ngx_cpymem(last, ", ", sizeof ", " - 1);
+    last = ngx_cpymem(last, more.data, more.len);
+    all->data = joined;
+    all->len = (size_t)(last - joined);
+    return NGX_OK;
+}
+
+/* `data`: the variable's name. */
+static ngx_int_t
+ngx_http_metrics_header(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
+{
+    static const char prefix[] = "metrics_http_";
+    ngx_str_t name = *(ngx_str_t *)data, all = ngx_null_string, one;
+    ngx_list_part_t *part;
+    ngx_uint_t i;
+
+    name.data += sizeof prefix - 1;
+    name.len -= sizeof prefix - 1;
+    for (part = &r->headers_in.headers.part; part != NULL; part = part->next) {
+        for (i = 0; i < part->nelts; i++) {
+            if (!ngx_http_metrics_is_header((ngx_table_elt_t *)part->elts + i, name))
+                continue;
+            one = ngx_http_metrics_trim(((ngx_table_elt_t *)part->elts)[i].value);
+            if (all.data == NULL)
+                all = one;
+            else if (ngx_http_metrics_join(r, &all, one) != NGX_OK)
+                return NGX_ERROR;
+        }
+    }
+    v->not_found = all.data == NULL;
+    return v->not_found ? NGX_OK : ngx_http_metrics_set(v, &all);
+}
+
+/* ---- their names ---- */
+
+static ngx_int_t
+ngx_http_metrics_add_variable(ngx_conf_t *cf, ngx_str_t name, ngx_uint_t flags, ngx_http_get_variable_pt get,
+                              uintptr_t data)
+{
+    ngx_http_variable_t *variable = ngx_http_add_variable(cf, &name, flags);
 
     if (variable == NULL)
         return NGX_ERROR;
@@ -243,17 +319,23 @@ ngx_http_metrics_add_variable(ngx_conf_t *cf, ngx_str_t name, ngx_http_get_varia
 ngx_int_t
 ngx_http_metrics_add_variables(ngx_conf_t *cf)
 {
-    ngx_str_t method = ngx_string("metrics_method"), status = ngx_string("metrics_status"), of;
+    ngx_str_t method = ngx_string("metrics_method"), status = ngx_string("metrics_status"),
+              header = ngx_string("metrics_http_"), of;
     ngx_int_t index;
     ngx_uint_t i;
 
-    if (ngx_http_metrics_add_variable(cf, method, ngx_http_metrics_method, 0) != NGX_OK ||
-        ngx_http_metrics_add_variable(cf, status, ngx_http_metrics_status_number, 0) != NGX_OK)
+    /* the method is kept from when it is first asked for: problems.conf does so before a page of errors makes it
+     * GET */
+    if (ngx_http_metrics_add_variable(cf, method, NGX_HTTP_VAR_NOCACHEABLE, ngx_http_metrics_method, 0) != NGX_OK ||
+        ngx_http_metrics_add_variable(cf, status, NGX_HTTP_VAR_NOCACHEABLE, ngx_http_metrics_status_number, 0) !=
+            NGX_OK ||
+        ngx_http_metrics_add_variable(cf, header, NGX_HTTP_VAR_PREFIX, ngx_http_metrics_header, 0) != NGX_OK)
         return NGX_ERROR;
     for (i = 0; i < NGX_HTTP_METRICS_TEXTS; i++) {
         of = ngx_http_metrics_texts[i].of;
         if ((index = ngx_http_get_variable_index(cf, &of)) == NGX_ERROR ||
-            ngx_http_metrics_add_variable(cf, ngx_http_metrics_texts[i].name, ngx_http_metrics_text,
+            ngx_http_metrics_add_variable(cf, ngx_http_metrics_texts[i].name, NGX_HTTP_VAR_NOCACHEABLE,
+                                          ngx_http_metrics_text,
                                           (uintptr_t)index * NGX_HTTP_METRICS_TEXTS + i) != NGX_OK)
             return NGX_ERROR;
     }
