@@ -8,8 +8,6 @@
 load lib/helpers
 load lib/stack
 
-STACK_NOISE='broken header' # of who speaks plain HTTP to a port for the PROXY protocol
-
 setup_file() {
     export PROXY_HTTP_PORT PROXY_HTTPS_PORT
     PROXY_HTTP_PORT=$(free_port)
@@ -60,6 +58,17 @@ logged() {
     expect_equal '' "$code" "without the PROXY protocol"
     raw "PROXY TCP4 192.0.2.8 192.0.2.1 4000 80\r\n$ask none\r\n\r\n"
     expect_problem 400
+}
+
+@test "what is not the PROXY protocol is closed, and leaves no line in error.log, which could be any text" {
+    local begin
+    for begin in 'proxy TCP4 192.0.2.8 192.0.2.1 1 2\r\n' 'PROXY TCP4 192.0.2.8 192.0.2.1 1 99999\r\n' 'PROXY\r\n' \
+        '\r\n\r\n\0\r\nQUIT\n\x11\x11\0\x0c\xc0\0\2\x09\xc0\0\2\1\x0f\xa0\0\x50' '\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff' \
+        '2026/01/01 00:00:00 [alert] forged\n'; do
+        raw "${begin}GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" "$PROXY_HTTP_PORT"
+        expect_equal '' "$code" "$begin"
+    done
+    expect_equal '' "$(<"$RUN_DIR/log/error.log")" error.log
 }
 
 # ---- browsers ----

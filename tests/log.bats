@@ -7,8 +7,6 @@
 load lib/helpers
 load lib/stack
 
-STACK_NOISE='too large body'
-
 setup_file() {
     export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
     start_stack "$BATS_FILE_TMPDIR/r"
@@ -84,6 +82,52 @@ check() {
     wait $!
     expect_equal 503 "$(logged over-5 | jq .status)"
     expect_equal '' "$(<"$RUN_DIR/log/error.log")" error.log
+    end_stack
+    RUN_DIR=$outer
+}
+
+# client_faults : what nginx has a line of the level error or crit for, though a client alone does it
+client_faults() {
+    local chunk
+    head -c 1100000 /dev/zero >"$BATS_TEST_TMPDIR/large"
+    for chunk in 'Content-Length: 99999999' 'Transfer-Encoding: chunked'; do
+        post "@$BATS_TEST_TMPDIR/large" -H "$chunk"
+        expect_problem 413
+    done
+    for chunk in x 5 'fffffffffffffffff\r\n' '5\r\nabcdefgh\r\n'; do
+        raw "POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n$chunk\r\n"
+    done
+    raw 'POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n'
+    expect_problem 400
+    raw 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n'
+    python3 "$ROOT/tests/lib/http.py" tls-noise "$HTTPS_PORT"
+}
+
+@test "nothing that a client alone does wrong leaves a line in error.log: bodies, chunks, headers, TLS; at the level info, all does" {
+    local outer=$RUN_DIR
+    start_stack "$BATS_TEST_TMPDIR/r4"
+    client_faults
+    expect_equal '' "$(<"$RUN_DIR/log/error.log")" error.log
+    sed -i '/^error_log/s/ error;/ info;/' "$RUN_DIR/nginx/nginx.conf"
+    # shellcheck disable=SC2016 # for the other shell
+    bash -c 'source "$1/words.sh" && source "$1/nginx.sh" && reload_nginx "$2"' - "$ROOT/scripts/lib" "$(<"$RUN_DIR/nginx.pid")"
+    client_faults
+    expect_match 'client intended to send too large body: 99999999 bytes' "$(<"$RUN_DIR/log/error.log")"
+    expect_match 'client intended to send too large chunked body' "$(<"$RUN_DIR/log/error.log")"
+    expect_match 'client sent invalid chunked body' "$(<"$RUN_DIR/log/error.log")"
+    expect_match 'SSL_read\(\) failed' "$(<"$RUN_DIR/log/error.log")"
+    STACK_NOISE=. "$ROOT/scripts/stop" 3>&-
+    RUN_DIR=$outer
+}
+
+@test "what is not a client's fault keeps its line in error.log, whatever the client's words in it are" {
+    local outer=$RUN_DIR
+    STACK_NOISE='connect\(\) to unix:|no live upstreams|compose: '
+    start_stack "$BATS_TEST_TMPDIR/r5" APP_INSTANCES=1
+    end_instance app-blue-1
+    raw 'GET /*1?client_sent HTTP/1.1\r\nHost: client-sent\r\nConnection: close\r\n\r\n'
+    expect_problem 502
+    expect_match 'connect\(\) to unix:.*/\*1\?client_sent' "$(<"$RUN_DIR/log/error.log")"
     end_stack
     RUN_DIR=$outer
 }

@@ -73,4 +73,10 @@ u_char *ngx_http_metrics_escape(u_char *last, const ngx_str_t *text);
 /* The variables of the access log. */
 ngx_int_t ngx_http_metrics_add_variables(ngx_conf_t *cf);
 
+/* ---- ngx_http_metrics_errors.c ---- */
+
+/* Have a location's error log hold nothing that a client alone causes. For merge_loc_conf, where the log is known.
+ */
+ngx_int_t ngx_http_metrics_quiet(ngx_conf_t *cf, ngx_http_core_loc_conf_t *location);
+
 #endif

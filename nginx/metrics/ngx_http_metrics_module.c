@@ -24,7 +24,7 @@
  * nginx finds while it runs (`resolve`) gets its place at its first call.
  *
  * The module also has variables for the access log, so that a line is JSON and says what the client sent
- * (ngx_http_metrics_text.c).
+ * (ngx_http_metrics_text.c), and keeps error.log free of what a client alone causes (ngx_http_metrics_errors.c).
  */
 #include "ngx_http_metrics.h"
 
@@ -64,6 +64,7 @@ typedef struct {
 
 typedef struct {
     ngx_flag_t on;
+    ngx_flag_t quiet; /* ngx_http_metrics_errors.c */
 } ngx_http_metrics_loc_conf_t;
 
 ngx_module_t ngx_http_metrics_module;
@@ -653,8 +654,10 @@ ngx_http_metrics_create_loc_conf(ngx_conf_t *cf)
 {
     ngx_http_metrics_loc_conf_t *conf = ngx_pcalloc(cf->pool, sizeof *conf);
 
-    if (conf != NULL)
-        conf->on = NGX_CONF_UNSET;
+    if (conf == NULL)
+        return NULL;
+    conf->on = NGX_CONF_UNSET;
+    conf->quiet = NGX_CONF_UNSET;
     return conf;
 }
 
@@ -663,8 +666,11 @@ ngx_http_metrics_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_http_metrics_loc_conf_t *before = parent, *conf = child;
 
-    (void)cf;
     ngx_conf_merge_value(conf->on, before->on, 0);
+    ngx_conf_merge_value(conf->quiet, before->quiet, 0);
+    if (conf->quiet &&
+        ngx_http_metrics_quiet(cf, ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module)) != NGX_OK)
+        return NGX_CONF_ERROR;
     return NGX_CONF_OK;
 }
 
@@ -753,6 +759,8 @@ static ngx_command_t ngx_http_metrics_commands[] = {
      NGX_HTTP_SRV_CONF_OFFSET, offsetof(ngx_http_metrics_srv_conf_t, service), NULL},
     {ngx_string("metrics"), NGX_HTTP_SRV_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
      offsetof(ngx_http_metrics_loc_conf_t, on), NULL},
+    {ngx_string("quiet_client_errors"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_FLAG,
+     ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_metrics_loc_conf_t, quiet), NULL},
     {ngx_string("metrics_page"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, ngx_http_metrics_page,
      NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},
     ngx_null_command,

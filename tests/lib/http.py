@@ -7,12 +7,17 @@ usage: http.py free-port                      print a port that nothing listens 
        http.py half PORT COUNT GO-FILE        begin COUNT requests, print "begun" once the server has taken all, finish
                                               them when GO-FILE exists; print how many had the right answer
        http.py json-lines < LINES             check that each line is a JSON object; print how many
+       http.py h2 TLS-PORT < LINES            HTTP/2: send a request of these headers, "name: value" a line, as they stand;
+                                              return when there is an answer to it
+       http.py tls-noise TLS-PORT             bytes that are no TLS, before and behind a handshake
 """
 
 import json
 import os
 import random
 import socket
+import ssl
+import struct
 import sys
 import time
 
@@ -91,12 +96,71 @@ def json_lines():
     print(len(lines))
 
 
+def literal(text):
+    """As a literal of HPACK (RFC 7541, section 5.2), not compressed: of less than 127 bytes."""
+    return bytes([len(text)]) + text
+
+
+def frame(kind, flags, stream, content=b""):
+    return struct.pack("!IBBI", len(content), kind, flags, stream)[1:] + content
+
+
+def tls(port, protocols=("http/1.1",)):
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols(protocols)
+    return context.wrap_socket(connect(port))
+
+
+def h2(port):
+    headers_frame, end_stream_and_headers, settings, reset, goaway = 1, 5, 4, 3, 7
+    lines = [line.rsplit(b": ", 1) for line in sys.stdin.buffer.read().splitlines()]
+    block = b"".join(b"\0" + literal(name) + literal(value) for name, value in lines)
+    with tls(port, ["h2"]) as connection, connection.makefile("rb") as answers:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, 0, 0)
+                           + frame(headers_frame, end_stream_and_headers, 1, block))
+        while head := answers.read(9):
+            answers.read(int.from_bytes(head[:3], "big"))
+            if head[3] in (headers_frame, reset, goaway):
+                return
+
+
+def shake_hands(connection):
+    """By hand: what is sent behind it is not encrypted."""
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl._create_unverified_context().wrap_bio(received, to_send)
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            connection.sendall(to_send.read())
+            received.write(connection.recv(65536))
+    connection.sendall(to_send.read())
+
+
+def tls_noise(port):
+    alert, handshake, unknown = b"\x15\3\3\0\2\1\0", b"\x16\3\3\0\5hello", b"\x63\3\3\0\2\1\0"
+    too_long, wrong_mac = b"\x17\3\3\x50\0" + bytes(20480), b"\x17\3\3\0\x20" + bytes(32)
+    for encrypted in (False, True):
+        for data in (alert, handshake, unknown, too_long, wrong_mac, b"\x80\x2e\1\3\1" + bytes(44)):
+            with connect(port) as connection:
+                if encrypted:
+                    shake_hands(connection)
+                try:
+                    connection.sendall(data)
+                    read_all(connection)
+                except OSError:
+                    pass  # it is closed, and that is right
+
+
 COMMANDS = {
     "free-port": free_port,
     "raw": raw,
     "problem": problem,
     "half": half,
     "json-lines": json_lines,
+    "h2": h2,
+    "tls-noise": tls_noise,
 }
 
 if __name__ == "__main__":
