@@ -132,6 +132,19 @@ client_faults() {
     RUN_DIR=$outer
 }
 
+@test "an HTTP/2 request that fails before nginx has its line is logged with the client's method" {
+    local case
+    for case in 'POST|*|400' 'PUT|nothing|400' 'get|/|501' 'GET|/..|400' 'P4TCH|/|501' 'TRACE|/|405'; do
+        IFS='|' read -r method path code <<<"$case"
+        printf ':method: %s\n:scheme: https\n:path: %s\n:authority: x\n' "$method" "$path" |
+            python3 "$ROOT/tests/lib/http.py" h2 "$HTTPS_PORT"
+        wait_until 5 is_in_log "\"method\":\"$method\",\"uri\":\"[^\"]*\",\"protocol\":\"HTTP/2.0\",\"status\":$code" access.log
+    done
+    { printf ':method: DELETE\n:scheme: https\n:path: /\n:authority: x\n'; printf 'x%s: y\n' {1..1100}; } |
+        python3 "$ROOT/tests/lib/http.py" h2 "$HTTPS_PORT"
+    wait_until 5 is_in_log '"method":"DELETE","uri":"/","protocol":"HTTP/2.0","status":431' access.log
+}
+
 # slow_reader PIPE : so slow that the pipe is full: what does not fit is written in parts
 slow_reader() {
     python3 -c 'import sys, time

@@ -326,7 +326,7 @@ ngx_http_metrics_add_variables(ngx_conf_t *cf)
 
     /* the method is kept from when it is first asked for: problems.conf does so before a page of errors makes it
      * GET */
-    if (ngx_http_metrics_add_variable(cf, method, NGX_HTTP_VAR_NOCACHEABLE, ngx_http_metrics_method, 0) != NGX_OK ||
+    if (ngx_http_metrics_add_variable(cf, method, 0, ngx_http_metrics_method, 0) != NGX_OK ||
         ngx_http_metrics_add_variable(cf, status, NGX_HTTP_VAR_NOCACHEABLE, ngx_http_metrics_status_number, 0) !=
             NGX_OK ||
         ngx_http_metrics_add_variable(cf, header, NGX_HTTP_VAR_PREFIX, ngx_http_metrics_header, 0) != NGX_OK)
