@@ -11,8 +11,15 @@
 static int
 encoding_refuse(const char *what, struct reply *reply)
 {
-    reply_header(reply, "Accept-Encoding", "identity"); /* RFC 9110, section 15.5.16 */
     return reply_problem(reply, 415, "%s; send the JSON in UTF-8, not compressed", what);
+}
+
+/* A coding is what is wrong, and nothing else: this header is for that alone (RFC 9110, section 12.5.3). */
+static int
+encoding_refuse_coding(const char *what, struct reply *reply)
+{
+    reply_header(reply, "Accept-Encoding", "identity");
+    return encoding_refuse(what, reply);
 }
 
 /* ---- headers ---- */
@@ -99,7 +106,7 @@ encoding_check(const struct request *request, struct reply *reply)
     const char *type = request_content_type(request);
 
     if (*coding != '\0' && !coding_is_identity(coding)) /* most have none */
-        return encoding_refuse("a Content-Encoding is not taken", reply);
+        return encoding_refuse_coding("a Content-Encoding is not taken", reply);
     if (!type_is_utf8(type))
         return encoding_refuse("the Content-Type names another charset than UTF-8", reply);
     return 200;
@@ -107,22 +114,54 @@ encoding_check(const struct request *request, struct reply *reply)
 
 /* ---- bytes ---- */
 
-/* What a body begins with; none of these begins a text. */
-static const struct {
+/* What a body begins with; none of these begins JSON. */
+struct mark {
     const char *bytes;
     size_t len;
     const char *what;
-} marks[] = {
+};
+
+/* Brotli has none. */
+static const struct mark codings[] = {
     {"\x1f\x8b", 2, "the body is compressed (gzip)"},
-    {"\x78\x01", 2, "the body is compressed (deflate)"},
-    {"\x78\x9c", 2, "the body is compressed (deflate)"},
-    {"\x78\xda", 2, "the body is compressed (deflate)"},
+    {"\x1f\x9d", 2, "the body is compressed (compress)"},
     {"\x28\xb5\x2f\xfd", 4, "the body is compressed (zstd)"},
+    {"BZh", 3, "the body is compressed (bzip2)"},
+    {"\xfd\x37zXZ\0", 6, "the body is compressed (xz)"},
+    {"\x04\x22\x4d\x18", 4, "the body is compressed (lz4)"},
+    {"PK\x03\x04", 4, "the body is compressed (zip)"},
+};
+
+static const struct mark byte_orders[] = {
     {"\xff\xfe\0\0", 4, "the body is UTF-32"},
     {"\0\0\xfe\xff", 4, "the body is UTF-32"},
     {"\xff\xfe", 2, "the body is UTF-16"},
     {"\xfe\xff", 2, "the body is UTF-16"},
 };
+
+static const char *
+marked(const struct bytes *body, const struct mark *marks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (body->len >= marks[i].len && memcmp(body->data, marks[i].bytes, marks[i].len) == 0)
+            return marks[i].what;
+    return NULL;
+}
+
+/* RFC 1950, section 2.2: method 8, a window up to 32 KiB, no dictionary, and a check. Two letters are no such
+ * header. */
+static bool
+is_zlib(const struct bytes *body)
+{
+    unsigned int method, flags;
+
+    if (body->len < 2)
+        return false;
+    method = (unsigned char)body->data[0];
+    flags = (unsigned char)body->data[1];
+    return (method & 0x8f) == 8 && (flags & 0x20) == 0 && (method << 8 | flags) % 31 == 0 &&
+           (flags < 'A' || flags > 'Z');
+}
 
 /*
  * Which encoding has its NULs where these four bytes have theirs, when the first two characters are ASCII, as those
@@ -140,16 +179,30 @@ encoding_by_nuls(const char *bytes)
     return set == ONE || set == FOUR ? "the body is UTF-32" : NULL;
 }
 
+/* Whether the first character and the last are ASCII in UTF-16, as those of any JSON are: of a string whose other
+ * characters are not, too. */
+static bool
+is_utf16(const struct bytes *body)
+{
+    const char *last = body->data + body->len - 2;
+    bool low_first = body->data[0] != 0 && body->data[1] == 0 && last[0] != 0 && last[1] == 0;
+    bool high_first = body->data[0] == 0 && body->data[1] != 0 && last[0] == 0 && last[1] != 0;
+
+    return body->len % 2 == 0 && (low_first || high_first);
+}
+
 int
 encoding_check_bytes(const struct request *request, struct reply *reply)
 {
     const struct bytes *body = &request->body;
-    const char *what = NULL;
+    const char *what = marked(body, codings, sizeof codings / sizeof codings[0]);
 
-    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
-        if (body->len >= marks[i].len && memcmp(body->data, marks[i].bytes, marks[i].len) == 0)
-            return encoding_refuse(marks[i].what, reply);
-    if (body->len >= 4)
-        what = encoding_by_nuls(body->data);
+    if (what == NULL && is_zlib(body))
+        what = "the body is compressed (deflate)";
+    if (what != NULL)
+        return encoding_refuse_coding(what, reply);
+    what = marked(body, byte_orders, sizeof byte_orders / sizeof byte_orders[0]);
+    if (what == NULL && body->len >= 4)
+        what = is_utf16(body) ? "the body is UTF-16" : encoding_by_nuls(body->data);
     return what != NULL ? encoding_refuse(what, reply) : 200;
 }

@@ -6,12 +6,15 @@
 #include "encoding.h"
 #include "json.h"
 
+#include <ctype.h>
+#include <string.h>
+
 /* No sentence holds a byte of the client's. */
 static const char *const faults[] = {
     [JSON_SYNTAX] = "a syntax error in the JSON",
     [JSON_ENDS_EARLY] = "the JSON ends too early",
     [JSON_NOT_UTF8] = "invalid UTF-8",
-    [JSON_RAW_NUL] = "a raw NUL (write it as \\u0000)",
+    [JSON_RAW_NUL] = "a raw NUL (in a string, write it as \\u0000)",
     [JSON_RAW_CONTROL] = "a raw control character in a string (write it as \\n, or \\u000a)",
     [JSON_LONE_SURROGATE] = "a lone surrogate (\\ud800 to \\udfff come in pairs)",
     [JSON_BYTE_ORDER_MARK] = "a byte order mark before the JSON (send it without)",
@@ -43,16 +46,30 @@ message_find(struct json *json, struct json_string *text)
     return wrong;
 }
 
+/* Whether it begins as a form does, of either kind. Content-Type does not tell: curl names one with any -d. */
+static bool
+is_form(const struct bytes *body)
+{
+    size_t i = 0;
+
+    if (body->len >= 2 && memcmp(body->data, "--", 2) == 0)
+        return memmem(body->data, body->len, "Content-Disposition:", sizeof "Content-Disposition:" - 1) != NULL;
+    while (i < body->len && (isalnum((unsigned char)body->data[i]) || memchr("%+-._*", body->data[i], 6) != NULL))
+        i++;
+    return i > 0 && i < body->len && body->data[i] == '=';
+}
+
 static int
 message_fault(const struct request *request, const struct json *json, struct reply *reply)
 {
     struct json_place place = json_fault_place(json);
+    const char *what = is_form(&request->body) ? "a form where JSON is expected" : faults[json->fault];
     int status = encoding_check_bytes(request, reply);
 
     if (status != 200)
         return status;
-    return reply_problem(reply, 400, "%s, at line %zu, column %zu (byte %zu)", faults[json->fault], place.line,
-                         place.column, place.byte);
+    return reply_problem(reply, 400, "%s, at line %zu, column %zu (byte %zu)", what, place.line, place.column,
+                         place.byte);
 }
 
 /* Make the text of the string the message. */
