@@ -7,7 +7,6 @@
 load lib/helpers
 load lib/stack
 
-STACK_NOISE='client intended to send too large' # of the tests with bodies over the limit
 
 setup_file() {
     start_stack "$BATS_FILE_TMPDIR/r"
@@ -102,6 +101,7 @@ post_text() {
     expect_problem 415 'gzip.*not compressed'
     post '{"message": "ab"}' -H 'Content-Type: application/json; charset=UTF-16'
     expect_problem 415 'UTF-8'
+    expect_equal '' "$(header accept-encoding)" "Accept-Encoding, which is for codings alone"
     post_text '{"message": "ab"}' -H 'Content-Type: application/json; charset="utf-8"' -H 'Content-Encoding: identity'
 }
 
@@ -109,11 +109,16 @@ post_text() {
     local length
     message_of 1048576 a >"$BATS_TEST_TMPDIR/most"
     message_of 1048577 a >"$BATS_TEST_TMPDIR/more"
-    for length in '' -1; do
-        run call "$RUN_DIR/app-blue-1.sock" POST /api --body - --param "CONTENT_LENGTH=$length" <"$BATS_TEST_TMPDIR/most"
-        expect_match '^Status: 200' "$output"
-        run call "$RUN_DIR/app-blue-1.sock" POST /api --body - --param "CONTENT_LENGTH=$length" <"$BATS_TEST_TMPDIR/more"
-        expect_match '^Status: 413.*at most 1048576 bytes' "$output"
+    for length in CONTENT_LENGTH CONTENT_LENGTH= CONTENT_LENGTH=-1; do
+        run call "$RUN_DIR/app-blue-1.sock" POST /api --body - --param "$length" <"$BATS_TEST_TMPDIR/most"
+        expect_match '^Status: 200' "$output" "$length"
+        run call "$RUN_DIR/app-blue-1.sock" POST /api --body - --param "$length" <"$BATS_TEST_TMPDIR/more"
+        expect_match '^Status: 413.*at most 1048576 bytes' "$output" "$length"
+        # not only that there is one: its last byte is read, too
+        run call "$RUN_DIR/transform-blue-1.sock" POST /reverse/message --body '{"message": "to the end"} ' --param "$length"
+        expect_match '^Status: 200.*' "$output" "$length"
+        run call "$RUN_DIR/transform-blue-1.sock" POST /reverse/message --body '{"message": "to the end"} x' --param "$length"
+        expect_match '^Status: 400.*follows the JSON, at line 1, column 27' "$output" "$length"
     done
 }
 

@@ -2,7 +2,7 @@
 
 As a library: record() and request() make bytes, Peer is a connection to a service, Reply what came back.
 As a command:
-    fcgi.py call SOCKET METHOD PATH [--body TEXT | --body -] [--param NAME=VALUE]... [--keep]
+    fcgi.py call SOCKET METHOD PATH [--body TEXT | --body -] [--param NAME=VALUE | --param NAME]... [--keep]
         prints the CGI response, head and body, as the service gave it
     fcgi.py ready SOCKET
         succeeds once the service answers GET /_health
@@ -67,8 +67,9 @@ def parsed_pairs(data):
 
 
 def request(method, path, body=b"", number=1, keep=True, **params):
-    """A whole request. CONTENT_LENGTH is the body's unless `params` says otherwise."""
+    """A whole request. CONTENT_LENGTH is the body's unless `params` says otherwise; None: without this param."""
     variables = {"REQUEST_METHOD": method, "SCRIPT_NAME": path, "CONTENT_LENGTH": str(len(body)), **params}
+    variables = {name: value for name, value in variables.items() if value is not None}
     return (begin(number, keep) + stream(PARAMS, pairs(variables.items()), number)
             + stream(STDIN, body, number))
 
@@ -246,7 +247,8 @@ def arguments():
     one.add_argument("method")
     one.add_argument("path")
     one.add_argument("--body", default="", help="the body's text; - reads standard input")
-    one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE",
+                     help="NAME alone: without it")
     one.add_argument("--keep", action="store_true", help="ask the service to keep the connection")
     return parser.parse_args()
 
@@ -258,7 +260,7 @@ def main():
     if given.command == "listens":
         return 0 if listens(given.socket) else 1
     body = sys.stdin.buffer.read() if given.body == "-" else given.body.encode()
-    params = dict(param.split("=", 1) for param in given.param)
+    params = {name: value if equals else None for name, equals, value in (param.partition("=") for param in given.param)}
     reply = call(given.socket, given.method, given.path, body, keep=given.keep, **params)
     sys.stdout.buffer.write(reply.out)
     sys.stderr.buffer.write(reply.err)
