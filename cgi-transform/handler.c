@@ -10,28 +10,49 @@
 #include "reverse.h"
 #include "service.h"
 
+#include <errno.h>
 #include <stdlib.h>
+
+/* What came without escapes needs none the other way round, so it is reversed right where it is to stand. */
+static int
+append_plain(const struct message *message, struct buffer *out)
+{
+    if (buffer_reserve(out, message->len + 2) != 0)
+        return -1;
+    buffer_append(out, "\"", 1);
+    if (reverse_utf8(message->text, message->len, out->data + out->len) != 0)
+        return -1;
+    out->len += message->len;
+    buffer_append(out, "\"", 1);
+    return 0;
+}
+
+static int
+append_escaped(const struct message *message, struct buffer *out)
+{
+    char *reversed = malloc(message->len + 1); /* malloc(0) may be NULL */
+    int result;
+
+    if (reversed == NULL)
+        return -1;
+    if ((result = reverse_utf8(message->text, message->len, reversed)) == 0)
+        json_string_encode(reversed, message->len, out);
+    free(reversed);
+    return result;
+}
 
 /* Append the request's message, reversed, to the reply as a JSON string. */
 static int
 append_reversed(const struct request *request, struct reply *reply)
 {
-    struct message message = {0};
-    char *reversed = NULL;
+    struct message message;
     int status;
 
     if ((status = message_decode(request, &message, reply)) != 200)
         return status;
-    if ((reversed = malloc(message.len + 1)) == NULL) { /* malloc(0) may be NULL */
-        status = reply_problem(reply, 503, "out of memory for this message; try again");
-        goto done;
-    }
-    if (reverse_utf8(message.text, message.len, reversed) != 0)
-        status = reply_problem(reply, 400, "the message is not valid UTF-8");
-    else
-        json_string_encode(reversed, message.len, &reply->body);
-done:
-    free(reversed);
+    if ((message.plain ? append_plain : append_escaped)(&message, &reply->body) != 0)
+        status = errno == EILSEQ ? reply_problem(reply, 400, "the message is not valid UTF-8")
+                                 : reply_problem(reply, 503, "out of memory for this message; try again");
     message_release(&message);
     return status;
 }

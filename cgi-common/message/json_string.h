@@ -1,5 +1,5 @@
 /*
- * JSON strings (RFC 8259, section 7), eight plain characters at a time: what the reader and the writer share, and
+ * JSON strings (RFC 8259, section 7), many plain characters at a time: what the reader and the writer share, and
  * the writer.
  */
 #ifndef CGI_JSON_STRING_H

@@ -78,7 +78,8 @@ message_take(struct message *message, const struct json_string *string, struct r
 {
     message->text = string->raw;
     message->len = string->len;
-    if (!string->escaped)
+    message->plain = !string->escaped;
+    if (message->plain)
         return 200;
     json_string_decode(string, &message->decoded);
     if (message->decoded.failed) {

@@ -7,11 +7,13 @@
 #include "reply.h"
 #include "request.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct message {
     const char *text;      /* UTF-8, checked; U+0000 may be in it; lives as long as message and request */
     size_t len;            /* bytes */
+    bool plain;            /* it came without escapes, so none of its bytes needs one in JSON */
     struct buffer decoded; /* owns the text of a string with escapes; any other stands in the request's body */
 };
 

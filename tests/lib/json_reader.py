@@ -194,6 +194,13 @@ def written_bodies():
             yield file.read()
 
 
+def long_bodies():
+    """Each piece at each place of a long string: the reader goes over those by blocks of 64 bytes."""
+    for piece in [*PIECES, *(text.encode() for text in BEYOND + ESCAPED)]:
+        for at in range(140):
+            yield b'{"message":"%s%s%s"}' % (b"x" * at, piece, b"x" * (140 - at))
+
+
 # ---- comparing ----
 
 def compare(program, bodies):
@@ -231,7 +238,7 @@ def compare(program, bodies):
 def main(program, count=40000):
     rng = random.Random(11)
     written = list(written_bodies())
-    verdicts, faults = compare(program, written + [make_body(rng) for _ in range(int(count))])
+    verdicts, faults = compare(program, [*written, *long_bodies()] + [make_body(rng) for _ in range(int(count))])
     print(f"{verdicts.total()} bodies compared with Python's json, {len(written)} of them written by hand, "
           f"{faults} faults: {dict(verdicts)}")
     return 0 if verdicts["text"] > int(count) / 10 and not faults else 1
