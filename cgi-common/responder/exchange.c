@@ -7,7 +7,8 @@
  * does what it is good at, the protocol, and connection.c moves the bytes without ever waiting.
  *
  * What it reads is written here, from what record.c has read of the peer: one FCGI_BEGIN_REQUEST, the params, their
- * end and the end of the body, without padding. The body itself goes straight to the handler.
+ * end and the end of the body, without padding. The body itself goes straight to the handler, and a long body of an
+ * answer straight to what is sent.
  */
 #include "exchange.h"
 
@@ -35,6 +36,7 @@ static _Thread_local struct line *current;
 enum {
     EXCHANGE_DESCRIPTOR = 0,     /* what libfcgi takes for one; any that is not negative */
     EXCHANGE_MAX_CONTENT = 8184, /* of libfcgi's records: its buffer less a header */
+    EXCHANGE_LONG = 32 * 1024,   /* a body of so many bytes is written in records of as many, without libfcgi */
     EXCHANGE_LEAST = 1024,       /* bytes for the records of an answer without a body */
 };
 
@@ -173,14 +175,33 @@ exchange_reserve(const struct exchange *exchange, struct buffer *out, size_t len
     return false;
 }
 
+/* libfcgi would cut it into records of 8 KiB, and copy it twice for that. */
+static void
+exchange_write_long(FCGX_Request *fcgx, struct bytes body, struct buffer *out)
+{
+    FCGX_FFlush(fcgx->out); /* what stands before it */
+    for (size_t done = 0; done < body.len;) {
+        size_t len = body.len - done < EXCHANGE_LONG ? body.len - done : EXCHANGE_LONG;
+
+        record_append_header(out, FCGI_STDOUT, fcgx->requestId, len);
+        buffer_append(out, body.data + done, len);
+        done += len;
+    }
+}
+
 /* Where there is no room to send what the service says, it is the answer that needs least. */
 static void
-exchange_write(const struct exchange *exchange, FCGX_Stream *stream, struct answer *answer, struct buffer *out)
+exchange_write(const struct exchange *exchange, FCGX_Request *fcgx, struct answer *answer, struct buffer *out)
 {
-    if (!exchange_reserve(exchange, out, answer->pieces[0].len + answer->pieces[1].len))
+    struct bytes *pieces = answer->pieces;
+
+    if (!exchange_reserve(exchange, out, pieces[0].len + pieces[1].len))
         answer_no_memory(answer);
-    for (size_t i = 0; i < sizeof answer->pieces / sizeof answer->pieces[0]; i++)
-        FCGX_PutStr(answer->pieces[i].data, (int)answer->pieces[i].len, stream);
+    FCGX_PutStr(pieces[0].data, (int)pieces[0].len, fcgx->out);
+    if (pieces[1].len < EXCHANGE_LONG)
+        FCGX_PutStr(pieces[1].data, (int)pieces[1].len, fcgx->out);
+    else
+        exchange_write_long(fcgx, pieces[1], out);
 }
 
 /* ---- an exchange ---- */
@@ -207,7 +228,7 @@ exchange_answer(const struct exchange *exchange, const struct service *service, 
     if (FCGX_Accept_r(&fcgx) != 0)
         return false;
     answer_request(service, fcgx.envp, max_body, body, &answer);
-    exchange_write(exchange, fcgx.out, &answer, line->out);
+    exchange_write(exchange, &fcgx, &answer, line->out);
     answer_end(&answer);
     FCGX_Finish_r(&fcgx);
     return !line->closed;
