@@ -36,6 +36,14 @@ as() {
     [[ $code == 200 ]] || expect_problem 431 'too many.* 1000 fields'
 }
 
+@test "a connection serves more requests than nginx's 1,000" {
+    local request='GET / HTTP/1.1\r\nHost: x\r\n' replies
+    # shellcheck disable=SC2059 # the format is the request
+    replies=$({ printf "$request\r\n%.0s" {1..1500} && printf "${request}Connection: close\r\n\r\n"; } |
+        python3 "$ROOT/tests/lib/http.py" raw "$HTTP_PORT" | grep -c '^HTTP/1.1 200')
+    expect_equal 1501 "$replies"
+}
+
 @test "a bad request line, a bad header or no Host is 400" {
     raw 'nonsense\r\n\r\n'
     expect_problem 400 'HTTP'
