@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # The benchmark's own correctness: its peers do the job they are measured for, its figures are those of known data. A
 # peer whose tool is not here is skipped: no test installs a language.
@@ -20,6 +21,12 @@ teardown_file() {
 # with_peers COMMAND... : with the words of tests/bench/peers.bash
 with_peers() {
     bash -c 'set -euo pipefail; source "$ROOT/scripts/lib/develop.sh"; source "$ROOT/tests/bench/peers.bash"; "$@"' - "$@" 3>&-
+}
+
+# with_measure COMMAND... : and with those of tests/bench/measure.bash
+with_measure() {
+    # shellcheck disable=SC2016 # for the shell that with_peers begins
+    with_peers eval 'source "$ROOT/tests/bench/measure.bash";' "$(printf '%q ' "$@")"
 }
 
 # call_peer NAME BODY : its status and its answer
@@ -112,6 +119,31 @@ expect_contract() {
 @test "open loop: a server that stalls for 400 ms of a second is charged for all who were due meanwhile" {
     run python3 "$ROOT/tests/bench/check.py" stall "$BUILD_DIR/bench/openloop"
     expect_status 0
+}
+
+@test "h2load: a connection that ended before the time was over makes it no measurement, and a line says so" {
+    local BENCH_DIR=$BATS_TEST_TMPDIR
+    printf '%s\n' 'finished in 2.01s, 1600.00 req/s, 357.19KB/s' \
+        'requests: 3200 total, 3220 started, 3200 done, 3195 succeeded, 3 failed, 2 errored, 0 timeout' \
+        'status codes: 3195 2xx, 0 3xx, 0 4xx, 0 5xx' >"$BATS_TEST_TMPDIR/h2load"
+    with_measure h2load_figures 20 <"$BATS_TEST_TMPDIR/h2load" >"$BATS_TEST_TMPDIR/whole"
+    with_measure h2load_figures 32 <"$BATS_TEST_TMPDIR/h2load" >"$BATS_TEST_TMPDIR/stopped"
+    expect_equal '{"requests": 3195, "seconds": 2.010000, "errors": 5, "idle": 0}' "$(<"$BATS_TEST_TMPDIR/whole")"
+    run with_measure note_whole protocols go 2 '"protocol": "h2"' 2 "$(<"$BATS_TEST_TMPDIR/whole")"
+    expect_equal '' "$output"
+    run with_measure note_whole protocols system 1 '"protocol": "h2"' 2 "$(<"$BATS_TEST_TMPDIR/stopped")"
+    expect_equal 'refused: protocols, system, round 1, "protocol": "h2": 12 connections of the generator had stopped before the end' \
+        "$output"
+    expect_equal go "$(jq -r .peer "$BATS_TEST_TMPDIR/raw.jsonl")"
+}
+
+@test "a generator that asked nothing, or not for as long as it was to, is no measurement" {
+    run with_measure why_refused 2 '{"requests": 0, "seconds": 2, "errors": 0}'
+    expect_equal 'nothing was asked' "$output"
+    run with_measure why_refused 2 '{"requests": 9, "seconds": 1.5, "errors": 0}'
+    expect_equal 'the generator stopped after 1.5 s of 2' "$output"
+    run with_measure why_refused 2 '{"requests": 9, "seconds": 1.9, "errors": 0}'
+    expect_equal '' "$output"
 }
 
 @test "a peer or a section that there is not is refused, with those there are" {

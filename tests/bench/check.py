@@ -40,7 +40,7 @@ def check_statistics():
 
 def check_report():
     rounds = [("system", 1, 2000), ("go", 1, 1000), ("system", 2, 300), ("go", 2, 100), ("system", 3, 1000),
-              ("go", 3, 1000)]
+              ("go", 3, 1000), ("constant", 1, 2010), ("constant", 2, 299), ("constant", 3, 1000)]
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as raw:
         for peer, number, requests in rounds:
             raw.write(json.dumps({"section": "throughput", "peer": peer, "round": number, "result": {
@@ -53,6 +53,8 @@ def check_report():
                                 f"report.show_throughput(report.Raw({raw.name!r}))"], check=True, capture_output=True,
                                text=True).stdout
     row = next(line.split() for line in table.splitlines() if line.split()[:1] == ["go"])
+    doubts = [line.split(":")[1] for line in table.splitlines() if line.startswith("  doubt:")]
+    expect("doubts", [" system and constant are within 1% in each round"], doubts)
     expect("table", ["go", "500", "(50..500)", "2.00", "(1.00..3.00)", "100", "(100..1,000)", "-", "-"], row)
 
 

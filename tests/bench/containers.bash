@@ -28,7 +28,7 @@ compare_containers() {
     for ((round = 1; round <= ROUNDS; round++)); do
         for name in system container published; do
             progress containers "round $round of $ROUNDS: $name"
-            note containers "$name" "$round" '' "$("load_$name" "$BENCH_DIR/messages/ascii-32.json")"
+            note_whole containers "$name" "$round" '' "$ROUND_SECONDS" "$("load_$name" "$BENCH_DIR/messages/ascii-32.json")"
         done
     done
 }

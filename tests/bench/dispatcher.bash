@@ -55,7 +55,7 @@ measure_kills() {
     done
     wait "$load_pid"
     result=$(<"$BENCH_DIR/kills")
-    note kills system 1 "\"kills\": $KILLS" "$result"
+    note_whole kills system 1 "\"kills\": $KILLS" 7 "$result"
 }
 
 measure_dispatcher() {

@@ -45,13 +45,38 @@ closed_wrk() {
         -s "$ROOT/tests/bench/post.lua" "$1" | grep '^{'
 }
 
-# closed_h2 URL CONNECTIONS SECONDS BODY : the same by HTTP/2
+# closed_h2 URL CONNECTIONS SECONDS BODY : the same by HTTP/2. h2load does not come back where a server closes a connection, and
+# says nothing of it: then fewer requests than connections are under way at the end ("idle": how many fewer).
 closed_h2() {
-    h2load -t 2 -c "$2" -m 1 -D "$3" -d "$4" -H 'Content-Type: application/json' "$1" |
-        awk '/^finished in/ { sub("s,", "", $3); seconds = $3; if (seconds ~ /m$/) seconds /= 1000 }
-            /^requests:/ { failed = $10 + $12 }
-            /^status codes:/ { good = $3; bad = $5 + $7 + $9 }
-            END { printf "{\"requests\": %d, \"seconds\": %f, \"errors\": %d}\n", good, seconds, failed + bad }'
+    h2load -t 2 -c "$2" -m 1 -D "$3" -d "$4" -H 'Content-Type: application/json' "$1" | h2load_figures "$2"
+}
+
+# h2load_figures CONNECTIONS : of what h2load prints
+h2load_figures() {
+    awk -v connections="$1" '
+        /^finished in/ { sub("s,", "", $3); seconds = $3; if (seconds ~ /m$/) seconds /= 1000 }
+        /^requests:/ { failed = $10 + $12; idle = connections - ($4 - $6) }
+        /^status codes:/ { good = $3; bad = $5 + $7 + $9 }
+        END { printf "{\"requests\": %d, \"seconds\": %f, \"errors\": %d, \"idle\": %d}\n", good, seconds, failed + bad, idle }'
+}
+
+# why_refused SECONDS RESULT : what makes it no measurement: the generator did not ask on all connections until the end
+why_refused() {
+    jq -r --argjson asked "$1" 'if .requests == 0 and .errors == 0 then "nothing was asked"
+        elif (.seconds // $asked) < 0.9 * $asked then "the generator stopped after \(.seconds) s of \($asked)"
+        elif (.idle // 0) > 0 then "\(.idle) connections of the generator had stopped before the end"
+        else empty end' <<<"$2"
+}
+
+# note_whole SECTION PEER ROUND MEMBERS SECONDS JSON : note it, unless its generator stopped early
+note_whole() {
+    local reason
+    reason=$(why_refused "$5" "$6")
+    if [[ -n $reason ]]; then
+        say "refused: $1, $2, round $3${4:+, $4}: $reason" >&2
+    else
+        note "$1" "$2" "$3" "$4" "$6"
+    fi
 }
 
 # closed_load SECTION PEER ROUND PROTOCOL CONNECTIONS SECONDS SCRIPT BYTES
@@ -62,14 +87,14 @@ closed_load() {
     *) url=https://127.0.0.1:$(peer_https_port "$2")/api ;;
     esac
     [[ $4 != h2 ]] || load=closed_h2
-    note "$1" "$2" "$3" "\"protocol\": \"$4\", \"connections\": $5, \"script\": \"$7\", \"bytes\": $8" \
+    note_whole "$1" "$2" "$3" "\"protocol\": \"$4\", \"connections\": $5, \"script\": \"$7\", \"bytes\": $8" "$6" \
         "$(with_cpu "$2" "$load" "$url" "$5" "$6" "$BENCH_DIR/messages/$7-$8.json")"
 }
 
 # open_load SECTION PEER ROUND SHARE RATE SECONDS : SHARE: of the system's capacity, in percent
 open_load() {
-    note "$1" "$2" "$3" "\"share\": $4" "$(with_cpu "$2" "$BUILD_DIR/bench/openloop" "$(peer_port "$2")" "$5" "$6" \
-        "$OPEN_CONNECTIONS" "$BENCH_DIR/messages/ascii-32.json")"
+    note_whole "$1" "$2" "$3" "\"share\": $4" "$6" "$(with_cpu "$2" "$BUILD_DIR/bench/openloop" "$(peer_port "$2")" \
+        "$5" "$6" "$OPEN_CONNECTIONS" "$BENCH_DIR/messages/ascii-32.json")"
 }
 
 # start_time PEER ROUND : from the call of its commands to the first answer

@@ -6,6 +6,7 @@ usage: report.py rate RAW PEER                  the median of its requests/s at 
 RAW: a JSON object a line, from tests/bench/measure.bash. VERSIONS: lines NAME=WORDS.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ TOOLS = {
     "open loop": "tests/bench/openloop.c: due at a constant rate, each timed from when it was due (no coordinated "
                  "omission)",
 }
+SAME = 0.01
 SIZES = {16: "16 B", 1024: "1 KiB", 65536: "64 KiB", 1048576: "1 MiB"}
 
 
@@ -82,6 +84,19 @@ def ratio(value):
     return f"{value:.2f}"
 
 
+# ---- doubts ----
+
+def show_shared(raw, **where):
+    """Two systems that have the same figure in every round have it from what they share: the generator, or the machine."""
+    found = {peer: raw.by_round(rate, peer=peer, **where) for peer in raw.peers(**where)}
+    for one, other in itertools.combinations(found, 2):
+        shares = stats.ratios(found[one], found[other])
+        if len(shares) > 1 and all(abs(share - 1) < SAME for share in shares):
+            words = ", ".join(str(value) for key, value in where.items() if key != "section")
+            print(f"  doubt: {one} and {other} are within {SAME:.0%} in each round{words and f' ({words})'}: "
+                  "the generator's bound, not theirs")
+
+
 # ---- the tables ----
 
 def show_throughput(raw):
@@ -99,6 +114,7 @@ def show_throughput(raw):
     if rows:
         table("32 connections, 32-byte message, HTTP/1.1: median (least..most) of the rounds",
               ["", "requests/s", "system / it", "CPU us/request", "MiB (PSS)", "start, ms"], rows)
+    show_shared(raw, **where)
 
 
 def show_services(raw):
@@ -117,17 +133,21 @@ def show_sizes(raw):
               ["", *(SIZES[size] for size in sizes)],
               [[peer, *(with_ratio(raw, peer, bytes=size, **where) for size in sizes)] for peer in raw.peers(**where)])
         show_cost_per_byte(raw, where)
+        for size in sizes:
+            show_shared(raw, bytes=size, **where)
 
 
 def show_cost_per_byte(raw, where):
-    cost = {}
-    for size in (65536, 1048576):
-        values = [v for v in raw.values(cpu_per_request, peer="system", bytes=size, **where) if v]
-        if values:
-            cost[size] = stats.median(values) * 1024 / size
-    if len(cost) == 2:
+    cost = {size: cost_per_kib(raw, size, **where) for size in (65536, 1048576)}
+    if all(cost.values()):
         print("  the system's CPU time per KiB: " + ", ".join(f"{number(us)} us at {SIZES[size]}" for size, us in
-                                                              cost.items()))
+                                                              cost.items())
+              + f"; a byte of 1 MiB costs {ratio(cost[1048576] / cost[65536])} of one of 64 KiB")
+
+
+def cost_per_kib(raw, size, **where):
+    values = [v for v in raw.values(cpu_per_request, peer="system", bytes=size, **where) if v]
+    return stats.median(values) * 1024 / size if values else None
 
 
 def with_ratio(raw, peer, **where):
@@ -148,6 +168,8 @@ def show_clients(raw):
     if rows:
         table("requests/s by number of connections (in brackets: system / it); lost; the longest wait of any",
               ["", *(f"{n:,}" for n in counts)], rows)
+    for n in counts:
+        show_shared(raw, connections=n, **where)
 
 
 def clients_cell(raw, peer, **where):
@@ -162,6 +184,8 @@ def show_protocols(raw):
     rows = [[peer, *(with_ratio(raw, peer, protocol=p, **where) for p in protocols)] for peer in raw.peers(**where)]
     if rows:
         table("requests/s by protocol, 32 connections (in brackets: system / it)", ["", *protocols], rows)
+    for protocol in protocols:
+        show_shared(raw, protocol=protocol, **where)
 
 
 def show_latency(raw):
