@@ -40,7 +40,8 @@ def check_statistics():
 
 def check_report():
     rounds = [("system", 1, 2000), ("go", 1, 1000), ("system", 2, 300), ("go", 2, 100), ("system", 3, 1000),
-              ("go", 3, 1000), ("constant", 1, 2010), ("constant", 2, 299), ("constant", 3, 1000)]
+              ("go", 3, 1000), ("constant", 1, 2010), ("constant", 2, 299), ("constant", 3, 1000),
+              ("hop", 1, 4000), ("hop", 2, 600), ("hop", 3, 2000)]
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as raw:
         for peer, number, requests in rounds:
             raw.write(json.dumps({"section": "throughput", "peer": peer, "round": number, "result": {
@@ -50,11 +51,13 @@ def check_report():
                               capture_output=True, text=True).stdout
         expect("rate", "500\n", rate)
         table = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {HERE!r}); import report; "
-                                f"report.show_throughput(report.Raw({raw.name!r}))"], check=True, capture_output=True,
+                                f"raw = report.Raw({raw.name!r}); report.show_throughput(raw); report.show_targets(raw)"], check=True, capture_output=True,
                                text=True).stdout
     row = next(line.split() for line in table.splitlines() if line.split()[:1] == ["go"])
     doubts = [line.split(":")[1] for line in table.splitlines() if line.startswith("  doubt:")]
     expect("doubts", [" system and constant are within 1% in each round"], doubts)
+    expect("targets", ["  32 clients, of one constant hop    >= 0.7       0.5  not reached"],
+           [line for line in table.splitlines() if "constant hop" in line])
     expect("table", ["go", "500", "(50..500)", "2.00", "(1.00..3.00)", "100", "(100..1,000)", "-", "-"], row)
 
 

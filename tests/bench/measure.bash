@@ -45,8 +45,8 @@ closed_wrk() {
         -s "$ROOT/tests/bench/post.lua" "$1" | grep '^{'
 }
 
-# closed_h2 URL CONNECTIONS SECONDS BODY : the same by HTTP/2. h2load does not come back where a server closes a connection, and
-# says nothing of it: then fewer requests than connections are under way at the end ("idle": how many fewer).
+# closed_h2 URL CONNECTIONS SECONDS BODY : the same by HTTP/2. h2load does not come back where a server closes a connection,
+# and does not say so: then fewer requests than connections are under way at the end ("idle": how many fewer).
 closed_h2() {
     h2load -t 2 -c "$2" -m 1 -D "$3" -d "$4" -H 'Content-Type: application/json' "$1" | h2load_figures "$2"
 }
@@ -57,7 +57,9 @@ h2load_figures() {
         /^finished in/ { sub("s,", "", $3); seconds = $3; if (seconds ~ /m$/) seconds /= 1000 }
         /^requests:/ { failed = $10 + $12; idle = connections - ($4 - $6) }
         /^status codes:/ { good = $3; bad = $5 + $7 + $9 }
-        END { printf "{\"requests\": %d, \"seconds\": %f, \"errors\": %d, \"idle\": %d}\n", good, seconds, failed + bad, idle }'
+        END {
+            printf "{\"requests\": %d, \"seconds\": %f, \"errors\": %d, \"idle\": %d}\n", good, seconds, failed + bad, idle
+        }'
 }
 
 # why_refused SECONDS RESULT : what makes it no measurement: the generator did not ask on all connections until the end
@@ -113,4 +115,8 @@ memory_of() {
 # capacity_of PEER : requests/s at 32 connections, the median of what was measured; empty when nothing was
 capacity_of() {
     python3 "$ROOT/tests/bench/report.py" rate "$BENCH_DIR/raw.jsonl" "$1"
+}
+
+know_capacity() {
+    [[ -n $(capacity_of "$1") ]] || closed_load throughput "$1" 1 http/1.1 32 "$ROUND_SECONDS" ascii 32
 }

@@ -7,7 +7,7 @@
  * usage: openloop PORT RATE SECONDS CONNECTIONS BODY-FILE
  * POSTs the file to /api on 127.0.0.1 and prints one JSON object; times in microseconds. "late": the longest that
  * this program itself was behind with a request for which it had a connection; if it is near the percentiles,
- * distrust them.
+ * distrust them. "in_time": how many had a 200 within a second.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,6 +26,7 @@
 enum { REPLY_SIZE = 16384, EVENTS = 256 };
 
 #define SECOND 1000000000LL
+#define IN_TIME SECOND     /* what a client waits for gladly */
 #define GRACE (2 * SECOND) /* for what is under way when the last request was due */
 
 struct connection {
@@ -40,7 +41,7 @@ static struct {
     int port, epoll;
     double rate;
     int64_t start, end;
-    size_t total, sent, done, errors;
+    size_t total, sent, done, errors, in_time;
     int64_t late;
     int64_t freed;       /* when there was a connection again after there had been none */
     uint32_t *latencies; /* microseconds, one for each request */
@@ -124,9 +125,12 @@ record(int64_t due, int64_t at)
 static void
 finish(struct connection *c, bool good, bool reusable)
 {
-    record(c->due, now());
+    int64_t at = now();
+
+    record(c->due, at);
     run.done++;
     run.errors += !good;
+    run.in_time += good && at - c->due <= IN_TIME;
     if (reusable) {
         connection_free(c);
     } else {
@@ -269,10 +273,11 @@ static void
 report(size_t unfinished)
 {
     qsort(run.latencies, run.latency_count, sizeof *run.latencies, compare);
-    printf("{\"offered\": %.0f, \"requests\": %zu, \"errors\": %zu, \"unfinished\": %zu, \"p50\": %u, \"p90\": %u, "
+    printf("{\"offered\": %.0f, \"requests\": %zu, \"errors\": %zu, \"unfinished\": %zu, \"in_time\": %zu, "
+           "\"p50\": %u, \"p90\": %u, "
            "\"p99\": %u, \"p99.9\": %u, \"max\": %u, \"late\": %lld}\n",
-           run.rate, run.latency_count, run.errors, unfinished, percentile(.5), percentile(.9), percentile(.99),
-           percentile(.999), percentile(1), (long long)(run.late / 1000));
+           run.rate, run.latency_count, run.errors, unfinished, run.in_time, percentile(.5), percentile(.9),
+           percentile(.99), percentile(.999), percentile(1), (long long)(run.late / 1000));
 }
 
 static void

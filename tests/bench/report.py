@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import stats
+import targets
 
 PEERS = ["system", "ssi", "rust", "go", "node", "php", "flask", "constant", "hop", "echo", "threaded"]
 TOOLS = {
@@ -87,7 +88,7 @@ def ratio(value):
 # ---- doubts ----
 
 def show_shared(raw, **where):
-    """Two systems that have the same figure in every round have it from what they share: the generator, or the machine."""
+    """Two systems with the same figure in every round have it from what they share: the generator, or the machine."""
     found = {peer: raw.by_round(rate, peer=peer, **where) for peer in raw.peers(**where)}
     for one, other in itertools.combinations(found, 2):
         shares = stats.ratios(found[one], found[other])
@@ -230,6 +231,16 @@ def show_containers(raw):
                   f"{of_range(stats.ratios(theirs, ours), ratio)} of scripts/run's {of_range(ours.values())}; lost {lost}")
 
 
+def show_targets(raw):
+    rows = []
+    for what, sign, limit, figure in targets.targets(raw, rate, cost_per_kib):
+        if figure is not None:
+            reached = figure >= limit if sign == ">=" else figure <= limit
+            rows.append([what, f"{sign} {limit}", number(figure), "" if reached else "not reached"])
+    if rows:
+        table("what to reach, and what was measured (the worst round of a fault)", ["", "to reach", "measured", ""], rows)
+
+
 # ---- bench.json ----
 
 def summary(raw):
@@ -321,7 +332,7 @@ def write_plots(raw, folder):
 
 def write(raw, versions, folder):
     for show in (show_throughput, show_services, show_sizes, show_clients, show_protocols, show_latency,
-                 show_dispatcher, show_containers):
+                 show_dispatcher, show_containers, show_targets):
         show(raw)
     write_json(raw, versions, folder)
     write_plots(raw, folder)

@@ -43,7 +43,6 @@ server {
     access_log off;
     sendfile   on;
     include    limits.conf;
-    keepalive_requests 1000000000;
     include    snippets/fastcgi.conf;
     error_page 500 502 503 504 /failed;
 
