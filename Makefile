@@ -58,7 +58,7 @@ modules   := compose drain metrics
 # nginx brings no gcov for them.
 module_flags := $(filter-out --coverage,$(CFLAGS))
 
-.PHONY: build nginx-modules test-programs objects dialect run stop status test bench soak profile fuzz lint coverage format asan tsan \
+.PHONY: build nginx nginx-modules test-programs objects dialect run stop status test bench soak profile fuzz lint coverage format asan tsan \
         generate install uninstall deb clean help
 
 build: $(programs) nginx-modules  ## compile all (the default)
@@ -165,19 +165,35 @@ $(BUILD)/ngx_http_%_module.so: $(BUILD)/nginx/objs/Makefile $(foreach name,$(mod
 	cp $(BUILD)/nginx/objs/$(@F) $@.new
 	mv $@.new $@
 
+# nginx itself, where NGINX_SOURCE is the whole source, as scripts/lab has it. Each allocation is a malloc, of which the
+# sanitizers know the bounds. By clang, whose sanitizers read all their options at the start, before nginx clears its
+# environment; tests/lab/nginx sets them.
+nginx: $(BUILD)/nginx/objs/nginx
+
+$(BUILD)/nginx/objs/nginx: $(BUILD)/nginx/objs/Makefile
+	$(MAKE) -s -C $(BUILD)/nginx -f objs/Makefile binary
+
+lab_flags := $(if $(wildcard $(NGINX_SOURCE)/src/core/nginx.c),$(filter-out -fno-sanitize-recover=%,$(sanitize)))
+# A module has an ngx_modules of its own, of the same name as nginx's: by that indicator they are told apart.
+lab_more  := $(if $(lab_flags),-fsanitize-address-use-odr-indicator -DNGX_DEBUG_PALLOC=1)
+lab_compiler := $(if $(lab_flags),--with-cc=clang)
+
 $(BUILD)/nginx/objs/Makefile: $(NGINX_SOURCE)/conf_flags $(modules:%=nginx/%/config) $(BUILD)/flags
 	rm -rf -- $(BUILD)/nginx
 	mkdir -p $(BUILD)
 	cp -r $(NGINX_SOURCE) $(BUILD)/nginx
-	cd $(BUILD)/nginx && env -u CFLAGS bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
-	    --with-cc-opt="$(WERROR) $(hardening) $(CPPFLAGS) $(module_flags) $(fortify)" --with-ld-opt="$(hard_link)" \
+	cd $(BUILD)/nginx && env -u CFLAGS bash -c '. ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" $(lab_compiler) \
+	    --with-cc-opt="$(WERROR) $(hardening) $(CPPFLAGS) $(module_flags) $(fortify) $(lab_flags) $(lab_more)" \
+	    --with-ld-opt="$(hard_link) $(lab_flags)" \
 	    $(modules:%=--add-dynamic-module=$(CURDIR)/nginx/%)' >configure.log 2>&1 || \
 	    { tail configure.log; false; }
 
+flags := $(CC) $(c_flags) $(ld_flags) $(NGINX_SOURCE) $(lab_more)
+
 # Written anew when the flags change, so that objects of two kinds do not get mixed.
-ifneq ($(CC) $(c_flags) $(ld_flags),$(file <$(BUILD)/flags))
+ifneq ($(flags),$(file <$(BUILD)/flags))
 $(shell mkdir -p $(BUILD))
-$(file >$(BUILD)/flags,$(CC) $(c_flags) $(ld_flags))
+$(file >$(BUILD)/flags,$(flags))
 endif
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags

@@ -125,7 +125,7 @@ ngx_http_drain_begin(ngx_event_t *read)
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0, "drain begin: %M", ngx_http_drain_idle);
     ngx_close_connection(read->data);
-    ngx_http_drain_noticed = ngx_calloc(ngx_cycle->connection_n * sizeof(ngx_event_handler_pt), ngx_cycle->log);
+    ngx_http_drain_noticed = ngx_pcalloc(ngx_cycle->pool, ngx_cycle->connection_n * sizeof(ngx_event_handler_pt));
     if (ngx_http_drain_noticed == NULL)
         return;
     for (i = 0; i < ngx_cycle->connection_n; i++) {

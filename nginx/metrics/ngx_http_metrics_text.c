@@ -81,16 +81,17 @@ static const struct {
 static ngx_uint_t
 ngx_http_metrics_is_plain(const ngx_str_t *text, size_t most)
 {
-    const u_char *p = text->data, *end = p + text->len;
+    const u_char *p = text->data; /* NULL where the variable is empty */
+    size_t left = text->len;
     uint64_t eight, high = 0;
 
-    if (text->len > most / (sizeof "\\u0000" - 1))
+    if (left > most / (sizeof "\\u0000" - 1))
         return 0;
-    for (; end - p >= (ssize_t)sizeof eight; p += sizeof eight) {
+    for (; left >= sizeof eight; left -= sizeof eight, p += sizeof eight) {
         ngx_memcpy(&eight, p, sizeof eight);
         high |= eight;
     }
-    while (p < end)
+    for (; left > 0; left--)
         high |= *p++;
     return (high & 0x8080808080808080) == 0;
 }

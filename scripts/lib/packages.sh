@@ -18,6 +18,12 @@ packages_for() {
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
             'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt' 'prometheus promtool'
         ;;
+    lab) # what nginx itself is built with, and clang's sanitizers
+        printf '%s\n' \
+            'clang clang' 'libclang-rt-dev /usr/share/doc/libclang-rt-dev' 'llvm llvm-symbolizer' \
+            'dpkg-dev dpkg-source' 'libpcre2-dev /usr/include/pcre2.h' 'libssl-dev /usr/include/openssl/ssl.h' \
+            'zlib1g-dev /usr/include/zlib.h'
+        ;;
     containers) # where a Docker engine runs: the image that the others are built on, a registry, a pod
         printf '%s\n' \
             'mmdebstrap mmdebstrap' 'docker-registry docker-registry' 'python3-yaml /usr/lib/python3/dist-packages/yaml' \
