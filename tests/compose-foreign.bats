@@ -198,6 +198,12 @@ logged() {
     done
 }
 
+@test "an answer that is longer than its Content-Length is a 502, and so is one that is none yet" {
+    local how
+    for how in kept unbuffered unbuffered-kept; do expect_part "$how-longer-than-said" '502 problem 502'; done
+    for how in kept closed unbuffered unbuffered-kept patient; do expect_part "$how-status-100" '502 problem 502'; done
+}
+
 @test "inside SSI and addition the answer goes on behind it, and the connection has its next answer" {
     local i
     for i in 1 2 3; do expect /page.shtml '200 1aslowb2aafilebb3afileb4problem 5025'; done

@@ -2,7 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
-# What a client sees when services die, hang, come back or misbehave.
+# What a client sees when services die, hang, come back or are others. tests/wrong-answers.bats has those that answer wrongly.
 
 load lib/helpers
 load lib/stack
@@ -155,38 +155,22 @@ expect_unhealthy() {
     expect_rest_works
 }
 
-# fake_transform : one that misbehaves as the message says, in the place of both
-fake_transform() {
+# tell_params : what answers with what it was told, in the place of both transforms
+tell_params() {
     local i
     end_instance transform-blue-1 transform-blue-2
     for i in 1 2; do
         rm -f "$RUN_DIR/transform-blue-$i.sock"
-        python3 "$ROOT/tests/lib/fake_transform.py" "$RUN_DIR/transform-blue-$i.sock" 3>&- &
+        python3 "$ROOT/tests/lib/parts.py" serve "$RUN_DIR/transform-blue-$i.sock" params 3>&- &
         FAKES+=($!)
     done
     for i in 1 2; do wait_until 10 is_listening "$RUN_DIR/transform-blue-$i.sock"; done
 }
 
-@test "whatever transform answers but one whole value with 200, the client gets 502 or 504, never a broken 200" {
-    fake_transform
-    post '{"message": "right"}'
-    expect_reply 200 '^\{"message":"whole","rand":'
-    local answer
-    for answer in 'less than it said' empty 'half, then gone' 'ends after an escaped quote' 'no head' \
-        'a redirect inside nginx' 'a location' 204 301 302 304 400 401 402 404 406 418 422 429 451 500 501 503 508; do
-        post "{\"message\": \"$answer\"}"
-        expect_problem 502 || { echo "transform's answer: $answer" >&2; return 1; }
-    done
-    post '{"message": "half, then silence"}'
-    expect_problem "$([[ $code == 504 ]] && echo 504 || echo 502)"
-    post '{"message": "right"}'
-    expect_reply 200 '^\{"message":"whole","rand":'
-}
-
 @test "transform is passed a traceparent as W3C has it, and no other; the log shows the way through both services" {
     local trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 bad
-    fake_transform
-    post '{"message": "params"}' -H "traceparent: $trace" -H 'X-Request-ID: traced'
+    tell_params
+    post_sample -H "traceparent: $trace" -H 'X-Request-ID: traced'
     expect_reply 200 "\"HTTP_TRACEPARENT\": \"$trace\""
     wait_until 5 is_in_log '"request_id":"traced"' access.log
     expect_match "\"upstream_status\":\"200, 200\",\"upstream_addr\":\"unix:$RUN_DIR/app-blue-[12].sock, unix:$RUN_DIR/transform-blue-[12].sock\",\"upstream_response_time\":\"[0-9.]+, [0-9.]+\",\"traceparent\":\"$trace\"" \
@@ -194,7 +178,7 @@ fake_transform() {
     for bad in "${trace}0" "$trace-0" "${trace%1}" "${trace^^}" 'x"y' '' "ff${trace#00}" "cc${trace#00}.x" "cc${trace#00}0" \
         "${trace/0af7651916cd43dd8448eb211c80319c/00000000000000000000000000000000}" "${trace/b7ad6b7169203331/0000000000000000}" \
         "cc-00000000000000000000000000000000-b7ad6b7169203331-01" "fe-0af7651916cd43dd8448eb211c80319c-0000000000000000-01-x"; do
-        post '{"message": "params"}' -H "traceparent: $bad" -H 'tracestate: a=1'
+        post_sample -H "traceparent: $bad" -H 'tracestate: a=1'
         expect_reply 200
         expect_no_match TRACE "$body" "traceparent $bad"
     done
@@ -214,17 +198,17 @@ fake_transform() {
 
 @test "a traceparent of a later version is passed on by its first fields, as version 00; tracestate as it came" {
     local ids=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331 later
-    fake_transform
+    tell_params
     for later in "01-$ids-01" "cc-$ids-01-what-comes" "fe-$ids-ff"; do
-        post '{"message": "params"}' -H "traceparent: $later" -H 'tracestate: a=1,b@c=2'
+        post_sample -H "traceparent: $later" -H 'tracestate: a=1,b@c=2'
         expect_reply 200 "\"HTTP_TRACEPARENT\": \"00-$ids-01\", \"HTTP_TRACESTATE\": \"a=1,b@c=2\""
     done
-    post '{"message": "params"}' -H "traceparent: 02-$ids-fe-"
+    post_sample -H "traceparent: 02-$ids-fe-"
     expect_reply 200 "\"HTTP_TRACEPARENT\": \"00-$ids-00\""
-    post '{"message": "params"}' -H "traceparent: 00-$ids-f3"
+    post_sample -H "traceparent: 00-$ids-f3"
     expect_reply 200 "\"HTTP_TRACEPARENT\": \"00-$ids-f3\""
     expect_no_match TRACESTATE "$body"
-    post '{"message": "params"}' -H 'tracestate: a=1'
+    post_sample -H 'tracestate: a=1'
     expect_no_match TRACE "$body"
 }
 

@@ -17,6 +17,9 @@
  * off, is made once more: nginx itself asks the next server only until the first byte. `compose /app/api once;`
  * never repeats one.
  *
+ * A frame that cannot be an answer is a 502, too: a 200 without a body, an encoded one with a tag, a tag without an
+ * end, a status below 200.
+ *
  * An answer waits in memory, and is at most as long as its location's subrequest_output_buffer_size. What is called
  * may be composed, too, but no location of itself. A client that ends its side after its request gets its answer,
  * where the called locations have fastcgi_ignore_client_abort, proxy_ignore_client_abort or their like.
@@ -256,7 +259,9 @@ ngx_http_compose_body(ngx_http_request_t *call)
 
 /*
  * FastCGI has an end of its own, FCGI_END_REQUEST. Where nginx does not keep connections to a service, or does not
- * buffer, the end of the connection is as good for it.
+ * buffer, the end of the connection is as good for it. An answer that is longer than its Content-Length nginx cuts
+ * there, and does not keep the connection, as when more comes behind the end. (With fastcgi_keep_conn off, for
+ * which `length` is -1, it buffers without a trace of that.)
  */
 static ngx_uint_t
 ngx_http_compose_is_cut(ngx_http_request_t *call)
@@ -264,13 +269,18 @@ ngx_http_compose_is_cut(ngx_http_request_t *call)
     static const char fastcgi[] = "fastcgi://";
     ngx_http_upstream_t *u = call->upstream;
 
-    if (u == NULL || u->schema.len != sizeof fastcgi - 1 || ngx_memcmp(u->schema.data, fastcgi, u->schema.len) != 0)
+    if (u == NULL || !u->header_sent || /* by X-Accel-Redirect, the answer is another's */
+        u->schema.len != sizeof fastcgi - 1 || ngx_memcmp(u->schema.data, fastcgi, u->schema.len) != 0)
         return 0;
 #if (NGX_HTTP_CACHE)
     if (call->cached)
         return 0;
 #endif
-    return u->buffering ? u->pipe->upstream_eof && !u->pipe->upstream_done : u->length == -1;
+    if (!u->buffering)
+        return u->length == -1 || !u->keepalive;
+    if (u->pipe->upstream_done)
+        return u->pipe->length != -1 && !u->keepalive;
+    return u->pipe->upstream_eof;
 }
 
 /* Whether the answer came to its end. nginx passes on what there is, as for a client that reads along. */
@@ -336,12 +346,14 @@ ngx_http_compose_copy_header(ngx_http_request_t *r, ngx_http_request_t *frame, n
 static ngx_int_t
 ngx_http_compose_copy_head(ngx_http_request_t *r, ngx_http_request_t *frame)
 {
+    ngx_str_t *line = &frame->headers_out.status_line;
     ngx_list_part_t *part;
     ngx_table_elt_t *header;
     ngx_uint_t i;
 
     r->headers_out.status = frame->headers_out.status;
-    r->headers_out.status_line = frame->headers_out.status_line;
+    if (line->len == 3 || (line->len > 3 && line->data[3] == ' ')) /* nginx has not read on behind three digits */
+        r->headers_out.status_line = *line;
     r->headers_out.content_type = frame->headers_out.content_type;
     r->headers_out.content_type_len = frame->headers_out.content_type_len;
     r->headers_out.charset = frame->headers_out.charset;
@@ -410,7 +422,8 @@ ngx_http_compose_send(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
 
 /*
  * Move what stands before the next tag from the rest to the answer. Sets ctx->uri to what the tag names.
- * Returns NGX_OK; NGX_DONE when there is no tag any more; NGX_ERROR.
+ * Returns NGX_OK; NGX_DONE when there is no tag any more; NGX_DECLINED when there is one that cannot be followed,
+ * and error.log says why; NGX_ERROR.
  */
 static ngx_int_t
 ngx_http_compose_next_tag(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
@@ -419,15 +432,18 @@ ngx_http_compose_next_tag(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
     static const char end[] = "\" -->";
     ngx_str_t text = ctx->rest;
     ngx_uint_t flags = NGX_HTTP_LOG_UNSAFE;
-    u_char *after = NULL;
+    u_char *after;
     u_char *tag = memmem(text.data, text.len, begin, sizeof begin - 1);
 
-    if (tag != NULL) {
-        ctx->uri.data = tag + sizeof begin - 1;
-        after = memmem(ctx->uri.data, (size_t)(text.data + text.len - ctx->uri.data), end, sizeof end - 1);
-    }
-    if (after == NULL)
+    if (tag == NULL)
         return ngx_http_compose_append(r, ctx, text) == NGX_OK ? NGX_DONE : NGX_ERROR;
+    ctx->uri.data = tag + sizeof begin - 1;
+    after = memmem(ctx->uri.data, (size_t)(text.data + text.len - ctx->uri.data), end, sizeof end - 1);
+    if (after == NULL || ctx->frame->headers_out.content_encoding != NULL) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "compose: the frame of \"%V\" has a tag %s", &r->uri,
+                      after == NULL ? "without an end" : "and is encoded");
+        return NGX_DECLINED;
+    }
     ctx->uri.len = (size_t)(after - ctx->uri.data);
     text.len = (size_t)(tag - text.data);
     ctx->rest.len -= (size_t)(after + sizeof end - 1 - ctx->rest.data);
@@ -435,21 +451,38 @@ ngx_http_compose_next_tag(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
     ctx->tags++;
     ngx_str_null(&ctx->args);
     if (ngx_http_parse_unsafe_uri(r, &ctx->uri, &ctx->args, &flags) != NGX_OK)
-        return NGX_ERROR;
+        return NGX_DECLINED;
     return ngx_http_compose_append(r, ctx, text);
 }
 
-/* A call came to its end, well: it is the frame, or goes into it. Returns NGX_OK, or the status of an error. */
+/*
+ * The first call came to its end, well: it is the frame, if its status is one that ends an exchange (100 or 101
+ * would have the client wait for more), and a 200 is not empty. Returns NGX_OK, or the status of an error.
+ */
 static ngx_int_t
-ngx_http_compose_take(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
+ngx_http_compose_take_frame(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
+{
+    ngx_uint_t status = ctx->call->headers_out.status;
+
+    ctx->frame = ctx->call;
+    ctx->rest = ngx_http_compose_body(ctx->call);
+    if (status > NGX_HTTP_OK && status < 600)
+        return NGX_OK;
+    if (status == NGX_HTTP_OK && (ctx->rest.len != 0 || ctx->call->method == NGX_HTTP_HEAD))
+        return NGX_OK;
+    ngx_log_error(
+        NGX_LOG_ERR, r->connection->log, 0,
+        "compose: \"%V\" answered %ui with %uz bytes; a status from 200 to 599 is needed, and a 200 has a body",
+        &ctx->uri, status, ctx->rest.len);
+    return NGX_HTTP_BAD_GATEWAY;
+}
+
+/* A call came to its end, well, and goes into the frame. Returns NGX_OK, or the status of an error. */
+static ngx_int_t
+ngx_http_compose_take_part(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
 {
     ngx_str_t body = ngx_http_compose_body(ctx->call);
 
-    if (ctx->frame == NULL) {
-        ctx->frame = ctx->call;
-        ctx->rest = body;
-        return NGX_OK;
-    }
     if (ctx->call->headers_out.status != NGX_HTTP_OK || body.len == 0 ||
         ctx->call->headers_out.content_encoding != NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -480,7 +513,8 @@ ngx_http_compose_step(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
                                                                         : NGX_HTTP_INTERNAL_SERVER_ERROR;
     if (ctx->status != 0) /* a part that is not there is not the client's fault */
         return ctx->status != NGX_HTTP_GATEWAY_TIME_OUT ? NGX_HTTP_BAD_GATEWAY : ctx->status;
-    if ((rc = ngx_http_compose_take(r, ctx)) != NGX_OK)
+    rc = ctx->frame == NULL ? ngx_http_compose_take_frame(r, ctx) : ngx_http_compose_take_part(r, ctx);
+    if (rc != NGX_OK)
         return rc;
     if (ctx->frame->headers_out.status == NGX_HTTP_OK)
         rc = ngx_http_compose_next_tag(r, ctx);
@@ -488,6 +522,8 @@ ngx_http_compose_step(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
         rc = ngx_http_compose_append(r, ctx, ctx->rest) == NGX_OK ? NGX_DONE : NGX_ERROR;
     if (rc == NGX_DONE)
         return ngx_http_compose_send(r, ctx);
+    if (rc == NGX_DECLINED)
+        return NGX_HTTP_BAD_GATEWAY;
     ctx->repeated = ctx->once;
     return rc == NGX_OK && ngx_http_compose_call(r, ctx) == NGX_OK ? NGX_DONE : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }

@@ -56,13 +56,18 @@ def pairs(items):
 
 
 def parsed_pairs(data):
-    """The other way round, for names and values below 128 bytes."""
+    """The other way round."""
+    def length(at):
+        long = data[at] >> 7
+        return (struct.unpack_from("!I", data, at)[0] & 0x7fffffff, at + 4) if long else (data[at], at + 1)
+
     found, at = {}, 0
     while at < len(data):
-        name_end = at + 2 + data[at]
-        value_end = name_end + data[at + 1]
-        found[data[at + 2:name_end].decode()] = data[name_end:value_end].decode()
-        at = value_end
+        name_length, at = length(at)
+        value_length, at = length(at)
+        name_end = at + name_length
+        found[data[at:name_end].decode()] = data[name_end:name_end + value_length].decode("latin-1")
+        at = name_end + value_length
     return found
 
 

@@ -2,12 +2,13 @@
 """What tests of compose need on both sides of it: parts of answers that are not as they should be, and clients that are not.
 
 usage: parts.py serve SOCKET [NAME]         a FastCGI service: NAME, or the last word of a request's path, says how it
-                                            answers (below)
+                                            answers (below); "params" are the request's own, as a JSON object
        parts.py ended ADDRESS PATH [BODY]   a client that ends its side behind its request; prints all that comes
        parts.py slowly ADDRESS PATH [BODY]  the same, and it reads only after a second
        parts.py reset ADDRESS PATH          a client that resets its connection (TCP) behind its request
 """
 
+import json
 import os
 import socket
 import socketserver
@@ -33,7 +34,9 @@ ANSWERS = {
     "cut-with-length": stdout(TEXT + b"Content-Length: 5\r\n", b"who", ended=False),
     "cut-in-record": stdout(TEXT, b"whole", ended=False)[:-4],
     "end-too-early": stdout(TEXT + b"Content-Length: 5\r\n", b"who") + END,
+    "longer-than-said": stdout(TEXT + b"Content-Length: 3\r\n", b"whole") + END,
     "no-head": END,
+    "status-100": stdout(b"Status: 100 Continue\r\n" + TEXT, b"whole") + END,
     "status-204": stdout(b"Status: 204 No Content\r\n", b"") + END,
     "status-304": stdout(b"Status: 304 Not Modified\r\n", b"") + END,
     "status-408": stdout(b"Status: 408 Late\r\n" + TEXT, b"late") + END,
@@ -83,8 +86,9 @@ class Service(socketserver.BaseRequestHandler):
             time.sleep(0.5)
         if name == "never":
             time.sleep(60)
-        self.request.sendall(ANSWERS[name])
-        return keep and ANSWERS[name].endswith(END)
+        answer = ANSWERS[name] if name != "params" else stdout(TEXT, json.dumps(params).encode()) + END
+        self.request.sendall(answer)
+        return keep and answer.endswith(END)
 
 
 class Server(socketserver.ThreadingUnixStreamServer):

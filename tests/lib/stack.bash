@@ -34,8 +34,8 @@ STACK_NOISE='^$' # lines that a file expects in nginx's error log
 # logs_are_clean : no sanitizer report anywhere, nothing unexpected in nginx's error log
 logs_are_clean() {
     local unexpected
-    unexpected=$(grep -hE 'Sanitizer|runtime error:|\[(alert|emerg|crit)\]' "$RUN_DIR"/log/*.log | head -n 5)
-    unexpected+=$(grep -hE '\[error\]' "$RUN_DIR/log/error.log" | grep -Ev "$STACK_NOISE" | head -n 5)
+    unexpected=$(grep -ahE 'Sanitizer|runtime error:|\[(alert|emerg|crit)\]' "$RUN_DIR"/log/*.log | head -n 5)
+    unexpected+=$(grep -ahE '\[error\]' "$RUN_DIR/log/error.log" | grep -aEv "$STACK_NOISE" | head -n 5)
     [[ -z $unexpected ]] && return
     printf 'unexpected in the logs:\n%s\n' "$unexpected" >&2
     return 1
