@@ -46,3 +46,21 @@ answers() {
 @test "a tag is found wherever it lies in buffers and records" {
     answers boundaries
 }
+
+# leavers FUNCTION PORT... : of lib/leavers.py
+leavers() {
+    python3 "$ROOT/tests/lib/leavers.py" "$1" "$RUN_DIR" "${@:2}"
+}
+
+@test "a client that leaves at any stage: the next one has its answer; who ends its side alone has it, too" {
+    leavers http "$HTTP_PORT"
+}
+
+@test "HTTP/2: streams that are reset at any stage, connections that end: the next one has its answer" {
+    leavers http2 "$HTTPS_PORT" "$HTTP_PORT"
+}
+
+@test "clients that leave at any stage while nginx reloads: the next one has its answer, and the old workers end" {
+    leavers reloads "$HTTP_PORT"
+    workers=$(workers_of_nginx)
+}

@@ -177,6 +177,8 @@ ngx_http_metrics_word(ngx_str_t *line)
 
     while (word.len < line->len && word.data[word.len] != ' ')
         word.len++;
+    if (line->data == NULL)
+        return word;
     line->data += word.len;
     line->len -= word.len;
     while (line->len > 0 && *line->data == ' ') {
