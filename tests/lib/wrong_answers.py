@@ -81,6 +81,11 @@ def unknown(kind):
     return lambda body: [stdout(body, ended=False) + fcgi.record(kind, b"what") + END]
 
 
+def tag(path):
+    """A frame that has the tag to that path."""
+    return lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", path))]
+
+
 def with_length(difference):
     return lambda body: [whole(body, b"Content-Length: %d\r\n" % (len(body) + difference))]
 
@@ -203,20 +208,20 @@ ANSWERS = {
     # frames
     "no tag": lambda body: [whole(RIGHT)],
     "200 tags": lambda body: [whole(TAG * 200)],
-    "a tag to nowhere": lambda body: [whole(FRAME % TAG.replace(b"reverse", b"nowhere"))],
-    "a tag to /api": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/api"))],
-    "a tag to /app/api": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/app/api"))],
-    "a tag to /_problem": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/_problem"))],
-    "a tag to /_problem/400": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/_problem/400"))],
-    "a tag to /_health/each": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/_health/each"))],
-    "a tag to /_health": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/_health"))],
-    "a tag to /_metrics": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b"/_metrics"))],
-    "a tag upwards": lambda body: [whole(FRAME % TAG.replace(b"/reverse", b"/.."))],
-    "a tag with an escaped NUL": lambda body: [whole(FRAME % TAG.replace(b"/message", b"%00"))],
-    "a tag with a NUL": lambda body: [whole(FRAME % TAG.replace(b"/message", b"\0"))],
-    "a tag to no path": lambda body: [whole(FRAME % TAG.replace(b"/reverse/message", b""))],
-    "a tag to a long path": lambda body: [whole(FRAME % TAG.replace(b"message", b"x" * 60_000))],
-    "a tag in a tag": lambda body: [whole(FRAME % TAG.replace(b"message", TAG))],
+    "a tag to nowhere": tag(b"/nowhere/message"),
+    "a tag to /api": tag(b"/api"),
+    "a tag to /app/api": tag(b"/app/api"),
+    "a tag to /_problem": tag(b"/_problem"),
+    "a tag to /_problem/400": tag(b"/_problem/400"),
+    "a tag to /_health/each": tag(b"/_health/each"),
+    "a tag to /_health": tag(b"/_health"),
+    "a tag to /_metrics": tag(b"/_metrics"),
+    "a tag upwards": tag(b"/../message"),
+    "a tag with an escaped NUL": tag(b"/reverse%00"),
+    "a tag with a NUL": tag(b"/reverse\0"),
+    "a tag to no path": tag(b""),
+    "a tag to a long path": tag(b"/reverse/" + b"x" * 60_000),
+    "a tag in a tag": tag(b"/reverse/" + TAG),
     "a tag without an end": lambda body: [whole(body[:-len(b' -->,"rand":0.5}')])],
     "the beginning of a tag": lambda body: [whole(RIGHT + TAG[:20])],
     "a tag behind one without an end": lambda body: [whole(TAG + TAG[:-4])],
