@@ -156,7 +156,8 @@ with open(sys.argv[1], "rb", buffering=0) as pipe:
 
 # In a container the log is a pipe: here one is in the file's place when nginx starts to write there.
 @test "two workers that write into one pipe leave each other's lines whole" {
-    local outer=$RUN_DIR workers nginx hold
+    local outer=$RUN_DIR workers nginx hold least=10000
+    [[ -z ${SANITIZE:-} ]] || least=500 # all is slow
     mkdir -p "$BATS_TEST_TMPDIR/r3/log"
     : >"$BATS_TEST_TMPDIR/r3/lock"
     mkfifo "$BATS_TEST_TMPDIR/r3/log/access.log"
@@ -174,6 +175,6 @@ with open(sys.argv[1], "rb", buffering=0) as pipe:
     wait $!
     run python3 "$ROOT/tests/lib/log.py" check /dev/null <"$BATS_TEST_TMPDIR/lines"
     expect_status 0
-    (($(wc -l <"$BATS_TEST_TMPDIR/lines") > 10000))
+    (($(wc -l <"$BATS_TEST_TMPDIR/lines") > least))
     RUN_DIR=$outer
 }

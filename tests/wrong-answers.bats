@@ -12,12 +12,14 @@ load lib/stack
 STACK_NOISE='upstream |FastCGI sent in stderr|compose: |too big subrequest response|recv\(\) failed|unsafe URI|no live upstreams|connect\(\) to unix:.*\.status '
 
 setup() {
+    [[ ${SANITIZE:-} != thread ]] || skip "nginx has no threads, and the services are others"
     start_stack "$BATS_TEST_TMPDIR/r" APP_INSTANCES=1 TRANSFORM_INSTANCES=1 UPSTREAM_TIMEOUT=1 MAX_BODY_BYTES=4000000
     end_instance app-blue-1 transform-blue-1
     workers=$(workers_of_nginx)
 }
 
 teardown() {
+    [[ -n ${workers:-} ]] || return 0
     local failed=0
     expect_equal "$workers" "$(workers_of_nginx)" "nginx's workers" || failed=1
     end_stack || failed=1
