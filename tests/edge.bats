@@ -293,22 +293,3 @@ PY
     expect_status 0
     [[ $output -ge 10 ]]
 }
-
-@test "more requests at once than MAX_CLIENTS: 503 with Retry-After, and it is over when they are" {
-    local go=$BATS_TEST_TMPDIR/go other=$BATS_TEST_TMPDIR/begun outer=$RUN_DIR
-    STACK_NOISE='limiting connections'
-    start_stack "$BATS_TEST_TMPDIR/r" MAX_CLIENTS=4
-    python3 "$ROOT/tests/lib/http.py" half "$HTTP_PORT" 4 "$go" >"$other" 3>&- &
-    wait_until 10 grep -q begun "$other"
-    post_sample
-    expect_problem 503 'too many'
-    expect_equal 1 "$(header retry-after)"
-    is_healthy # operators' calls do not count
-    touch "$go"
-    wait $!
-    expect_equal 4 "$(tail -n 1 "$other")" "those under way"
-    post_sample
-    expect_reply 200
-    end_stack
-    RUN_DIR=$outer
-}

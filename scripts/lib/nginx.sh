@@ -90,7 +90,7 @@ fill_each() {
         SERVICE_TIMEOUT_MS=${TIMEOUT_MS[$1]}
     local SERVICE_LOCATION="= ${SERVICE_PATH[$1]}" SERVICE_CALLERS_ONLY='internal;'
     if [[ ${SERVICE_CALLERS[$1]} == clients ]]; then
-        SERVICE_LOCATION=${SERVICE_PATH[$1]} SERVICE_CALLERS_ONLY="limit_conn cgi-clients $MAX_CLIENTS;"
+        SERVICE_LOCATION=${SERVICE_PATH[$1]} SERVICE_CALLERS_ONLY='include snippets/admission.conf;'
     fi
     for file in "$ROOT"/nginx/each/*.conf; do
         fill_to "each/${file##*/}" "$RUN_DIR/nginx/each/$1/${file##*/}"

@@ -69,7 +69,6 @@ EOF
 to_peer() {
     {
         say 'location / {'
-        say '    limit_conn cgi-clients 16000;'
         cat
         say '}'
     } >"$PEER_DIR/nginx/assembly.conf"

@@ -23,7 +23,7 @@ files_in() {
     for file in opt/x/sbin/cgi-{app,transform,message} opt/x/share/man/man8/cgi-{app,transform,message}.8 \
         opt/x/share/cgi-message/nginx/site.conf conf/default/cgi-message conf/logrotate.d/cgi-message \
         conf/nginx/sites-available/cgi-message conf/nginx/modules-enabled/50-mod-http-cgi.conf \
-        mods/ngx_http_{compose,drain,metrics}_module.so \
+        mods/ngx_http_{admission,compose,drain,metrics}_module.so \
         units/cgi-{app@.service,app-green@.service,transform@.service,message.target} \
         opt/x/lib/sysusers.d/cgi-message.conf; do
         [[ -e $dir/$file || -L $dir/$file ]] || { echo "missing: $file" >&2; return 1; }
