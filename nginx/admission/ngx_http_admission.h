@@ -29,8 +29,8 @@ void ngx_http_admission_take_slot(ngx_http_admission_zone_t *zone);
 void ngx_http_admission_leave_slot(void);
 
 /*
- * Count one request more, if there are less than `most` under way; 0: any number. Two workers that do this in the same
- * moment may both take the last place. Returns NGX_OK or NGX_BUSY.
+ * Count one request more, if there are less than `most` under way; 0: any number. Two workers that do this in the
+ * same moment may both take the last place. Returns NGX_OK or NGX_BUSY.
  */
 ngx_int_t ngx_http_admission_count(ngx_http_admission_zone_t *zone, ngx_uint_t most);
 
@@ -59,6 +59,7 @@ struct ngx_http_admission_ctx_s {
     ngx_int_t status;    /* that of its refusal, or 0 */
     unsigned body : 1;   /* is there */
     unsigned counted : 1;
+    unsigned calling : 1; /* has its turn */
 };
 
 void ngx_http_admission_init_line(ngx_http_admission_line_t *line, void (*over)(ngx_http_admission_ctx_t *ctx));

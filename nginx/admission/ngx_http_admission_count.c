@@ -1,7 +1,7 @@
 /*
- * admission: what all workers have under way. Each process counts in a slot of its own, whose number is nginx's for the
- * process, so that what a killed one has left there is seen to be nobody's. The memory outlives a reload: old workers
- * go on in their slots.
+ * admission: what all workers have under way. Each process counts in a slot of its own, whose number is nginx's for
+ * the process, so that what a killed one has left there is seen to be nobody's. The memory outlives a reload: old
+ * workers go on in their slots.
  */
 #include "ngx_http_admission.h"
 
@@ -24,7 +24,8 @@ ngx_shm_zone_t *
 ngx_http_admission_add_zone(ngx_conf_t *cf)
 {
     static ngx_str_t name = ngx_string("cgi-admission");
-    size_t size = ngx_align(sizeof(ngx_http_admission_zone_t), ngx_pagesize) + 8 * ngx_pagesize; /* 8: the pool's own */
+    size_t size =
+        ngx_align(sizeof(ngx_http_admission_zone_t), ngx_pagesize) + 8 * ngx_pagesize; /* 8: the pool's own */
     ngx_shm_zone_t *shm = ngx_shared_memory_add(cf, &name, size, &ngx_http_admission_module);
 
     if (shm != NULL)
@@ -70,7 +71,8 @@ ngx_http_admission_forget_dead(ngx_http_admission_zone_t *zone)
         ngx_atomic_uint_t pid = zone->slots[i].pid;
 
         if (pid != 0 && kill((pid_t)pid, 0) == -1 && ngx_errno == NGX_ESRCH)
-            forgotten += ngx_atomic_cmp_set(&zone->slots[i].pid, pid, 0); /* unless the next process has the slot now */
+            forgotten +=
+                ngx_atomic_cmp_set(&zone->slots[i].pid, pid, 0); /* unless the next process has the slot now */
     }
     return forgotten;
 }

@@ -1,6 +1,6 @@
 /*
- * admission: lines. All that stand in one have the same time, so that its first is always the first whose time is over,
- * and one timer does for all of them.
+ * admission: lines. All that stand in one have the same time, so that its first is always the first whose time is
+ * over, and one timer does for all of them.
  */
 #include "ngx_http_admission.h"
 

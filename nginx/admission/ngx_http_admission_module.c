@@ -4,6 +4,8 @@
  *     http {
  *         admission_requests     8192;    # under way at once, in all workers; more get 503
  *         admission_body_timeout 5s;      # for a body to come, or each 64 KiB of a long one; else 408
+ *         admission_calls        64;      # being served at once in each worker; others wait for their turn
+ *         admission_wait         5s;      # at most; then 503
  *
  *         server {
  *             location /api {
@@ -12,23 +14,31 @@
  *         }
  *     }
  *
- * What is 0, as all of these are at first, has no bound; a body has at first 5 s.
+ * 0 is no bound, and the default of the two numbers; that of the two times is 5 s.
  *
- * A request counts once its body is there, so that clients who send slowly shut nobody out; who may ask at all (allow,
- * auth_request, limit_req) is decided before the body is read. A body that is slow is answered with 408; so is the one
- * that has been on its way for longest when a worker has more than admission_requests of them. Only what clients ask
- * for is counted: no subrequest, and no error page. Each process counts for itself, in shared memory; what a killed
- * one has counted ends with it.
+ * A request counts once its body is there, so that clients who send slowly shut nobody out; who may ask at all
+ * (allow, auth_request, limit_req) is decided before the body is read. A body that is slow is answered with 408; so
+ * is the one that has been on its way for longest when a worker has more than admission_requests of them. Only what
+ * clients ask for is counted: no subrequest, and no error page. Each process counts for itself, in shared memory;
+ * what a killed one has counted ends with it.
+ *
+ * A request that waits for its turn holds no connection but the client's, and the first that came is the first that
+ * goes on. Its turn ends when the header of its answer is sent, so that answers of which clients are slow to take
+ * take no turn; with compose, which sends nothing before all is there, the calls are over by then. A client that is
+ * reset while it waits leaves the line; one that has ended its side after the request is answered.
  *
  * The whole body is read before the location sees it: request_buffering off has no effect there, and DAV's PUT
  * does not find its file.
  */
 #include "ngx_http_admission.h"
+#include <poll.h>
 
 typedef struct {
     ngx_shm_zone_t *zone;
     ngx_uint_t requests;
     ngx_msec_t body_timeout;
+    ngx_uint_t calls;
+    ngx_msec_t wait;
 } ngx_http_admission_main_conf_t;
 
 typedef struct {
@@ -42,17 +52,47 @@ ngx_module_t ngx_http_admission_module;
 
 static ngx_http_output_header_filter_pt ngx_http_admission_next_header_filter;
 
+/* Of this worker. */
 static ngx_http_admission_line_t ngx_http_admission_reading; /* requests whose body is on its way */
+static ngx_http_admission_line_t ngx_http_admission_waiting; /* for their turn */
+static ngx_uint_t ngx_http_admission_calls;                  /* requests that have it */
 
 /* ---- a request ---- */
 
-/* It ends, or has its answer on the way. */
+/* Have the request run by its write event handler, in a turn of its own. */
+static void
+ngx_http_admission_run(ngx_http_request_t *r, ngx_http_event_handler_pt handler)
+{
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = handler;
+    ngx_post_event(r->connection->write, &ngx_posted_events);
+}
+
+/* Its turn is over, and is the first's that waits for one. */
+static void
+ngx_http_admission_end_turn(ngx_http_admission_ctx_t *ctx)
+{
+    ngx_http_admission_ctx_t *next = ngx_http_admission_first(&ngx_http_admission_waiting);
+
+    if (!ctx->calling)
+        return;
+    ctx->calling = 0;
+    if (next == NULL) {
+        ngx_http_admission_calls--;
+        return;
+    }
+    ngx_http_admission_leave(next);
+    next->calling = 1;
+    ngx_http_admission_run(next->request, ngx_http_core_run_phases);
+}
+
 static void
 ngx_http_admission_end(void *data)
 {
     ngx_http_admission_ctx_t *ctx = data;
 
     ngx_http_admission_leave(ctx);
+    ngx_http_admission_end_turn(ctx);
     if (ctx->counted)
         ngx_http_admission_discount();
     ctx->counted = 0;
@@ -88,15 +128,6 @@ ngx_http_admission_find(ngx_http_request_t *r)
             return cleanup->data;
     }
     return NULL;
-}
-
-/* Have the request run by its write event handler, in a turn of its own. */
-static void
-ngx_http_admission_run(ngx_http_request_t *r, ngx_http_event_handler_pt handler)
-{
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = handler;
-    ngx_post_event(r->connection->write, &ngx_posted_events);
 }
 
 /* ---- its body ---- */
@@ -202,18 +233,91 @@ ngx_http_admission_read_body(ngx_http_request_t *r, ngx_http_admission_ctx_t *ct
 
 /* ---- its turn ---- */
 
-/* Returns NGX_DECLINED when it has its turn, as nginx's phases call it; NGX_DONE when it waits; or an error's status. */
+static ngx_int_t
+ngx_http_admission_refuse(ngx_http_admission_ctx_t *ctx, const char *why)
+{
+    ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0, "admission: %s", why);
+    ctx->status = NGX_HTTP_SERVICE_UNAVAILABLE;
+    return ctx->status;
+}
+
+/* Its turn did not come in time. */
+static void
+ngx_http_admission_end_wait(ngx_http_admission_ctx_t *ctx)
+{
+    ngx_http_admission_leave(ctx);
+    ngx_http_admission_refuse(ctx, "the request has waited for too long");
+    ngx_http_admission_run(ctx->request, ngx_http_core_run_phases);
+}
+
+/*
+ * Whether a client that waits has gone, or only ended its side of the connection: a FIN says either; to be reset,
+ * or closed on both sides, says the first.
+ */
+static ngx_uint_t
+ngx_http_admission_is_reset(ngx_http_request_t *r)
+{
+    ngx_connection_t *c = r->connection;
+    struct pollfd client = {.fd = c->fd};
+
+#if (NGX_HTTP_V2)
+    if (r->stream != NULL)
+        return c->error;
+#endif
+    if (c->shared) /* HTTP/3: the descriptor is not this client's alone */
+        return c->error || c->write->error;
+    return poll(&client, 1, 0) == 1 && (client.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/* The read event handler of a request that waits. */
+static void
+ngx_http_admission_test_reading(ngx_http_request_t *r)
+{
+    if (!ngx_http_admission_is_reset(r)) {
+        ngx_http_block_reading(r);
+        return;
+    }
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "client prematurely closed connection");
+    r->connection->error = 1;
+    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+static ngx_int_t
+ngx_http_admission_await_turn(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx, ngx_msec_t time)
+{
+    ngx_event_t *read = r->connection->read;
+
+    r->read_event_handler = ngx_http_admission_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+    if (read->ready) { /* it may be reset already */
+        ngx_post_event(read, &ngx_posted_events);
+    } else if (ngx_handle_read_event(read, 0) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ngx_http_admission_join(&ngx_http_admission_waiting, ctx, time);
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "admission wait: %ui in line",
+                   ngx_http_admission_waiting.length);
+    return NGX_DONE;
+}
+
+/*
+ * Returns NGX_DECLINED when it has its turn, as nginx's phases call it; NGX_DONE when it waits for it; or an
+ * error's status.
+ */
 static ngx_int_t
 ngx_http_admission_admit(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx)
 {
     ngx_http_admission_main_conf_t *conf = ngx_http_get_module_main_conf(r, ngx_http_admission_module);
 
-    if (!ctx->counted && ngx_http_admission_count(conf->zone->data, conf->requests) != NGX_OK) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "admission: %ui requests are under way", conf->requests);
-        ctx->status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        return ctx->status;
-    }
+    if (!ctx->counted && ngx_http_admission_count(conf->zone->data, conf->requests) != NGX_OK)
+        return ngx_http_admission_refuse(ctx, "too many requests are under way");
     ctx->counted = 1;
+    if (conf->calls == 0 || ctx->calling)
+        return NGX_DECLINED;
+    if (ngx_http_admission_calls >= conf->calls)
+        return ngx_http_admission_await_turn(r, ctx, conf->wait);
+    ngx_http_admission_calls++;
+    ctx->calling = 1;
     return NGX_DECLINED;
 }
 
@@ -239,14 +343,16 @@ ngx_http_admission_handler(ngx_http_request_t *r)
     return rc == NGX_OK ? ngx_http_admission_admit(r, ctx) : rc;
 }
 
-/* An answer is sent: also one that says what is wrong with a body of which more is on its way. */
+/* Its answer is sent: also one that says what is wrong with a body of which more is on its way. */
 static ngx_int_t
 ngx_http_admission_header_filter(ngx_http_request_t *r)
 {
     ngx_http_admission_ctx_t *ctx = r == r->main ? ngx_http_admission_find(r) : NULL;
 
-    if (ctx != NULL)
+    if (ctx != NULL) {
         ngx_http_admission_leave(ctx);
+        ngx_http_admission_end_turn(ctx);
+    }
     return ngx_http_admission_next_header_filter(r);
 }
 
@@ -258,6 +364,7 @@ ngx_http_admission_init_process(ngx_cycle_t *cycle)
     ngx_http_admission_main_conf_t *conf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_admission_module);
 
     ngx_http_admission_init_line(&ngx_http_admission_reading, ngx_http_admission_test_body);
+    ngx_http_admission_init_line(&ngx_http_admission_waiting, ngx_http_admission_end_wait);
     if (conf != NULL && conf->zone != NULL)
         ngx_http_admission_take_slot(conf->zone->data);
     return NGX_OK;
@@ -280,6 +387,8 @@ ngx_http_admission_create_main_conf(ngx_conf_t *cf)
     if (conf != NULL) {
         conf->requests = NGX_CONF_UNSET_UINT;
         conf->body_timeout = NGX_CONF_UNSET_MSEC;
+        conf->calls = NGX_CONF_UNSET_UINT;
+        conf->wait = NGX_CONF_UNSET_MSEC;
     }
     return conf;
 }
@@ -292,6 +401,8 @@ ngx_http_admission_init_main_conf(ngx_conf_t *cf, void *data)
     (void)cf;
     ngx_conf_init_uint_value(conf->requests, 0);
     ngx_conf_init_msec_value(conf->body_timeout, 5000);
+    ngx_conf_init_uint_value(conf->calls, 0);
+    ngx_conf_init_msec_value(conf->wait, 5000);
     return NGX_CONF_OK;
 }
 
@@ -351,6 +462,10 @@ static ngx_command_t ngx_http_admission_commands[] = {
      NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, requests), NULL},
     {ngx_string("admission_body_timeout"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
      NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, body_timeout), NULL},
+    {ngx_string("admission_calls"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_num_slot,
+     NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, calls), NULL},
+    {ngx_string("admission_wait"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
+     NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, wait), NULL},
     ngx_null_command,
 };
 

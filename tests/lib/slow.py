@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Clients that are slow, silent or gone, for the tests of admission (nginx/admission). Standard library only.
 
-usage: slow.py body PORT BYTES STEP PAUSE          an HTTP/1.1 POST that declares BYTES and sends STEP of them every PAUSE
+usage: slow.py body PORT BYTES STEP PAUSE [PATH]   an HTTP/1.1 POST that declares BYTES and sends STEP of them every PAUSE
                                                    seconds; prints the answer's status and what kind it is, or "closed"
        slow.py streams PORT CONNECTIONS EACH BYTES STEP PAUSE GO-FILE
                                                    the same over HTTP/2 with TLS: EACH streams on each of CONNECTIONS; one that
@@ -60,9 +60,9 @@ def post_head(path, length):
     return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), length)
 
 
-def body(port, size, step, pause):
+def body(port, size, step, pause, path="/api"):
     connection = connect(port)
-    connection.sendall(post_head("/api", int(size)))
+    connection.sendall(post_head(path, int(size)))
     left, answers = int(size), selectors.DefaultSelector()
     answers.register(connection, selectors.EVENT_READ)
     while left > 0 and not answers.select(float(pause)):
