@@ -28,7 +28,7 @@ http {
     $2
     server {
         listen unix:$SOCKET;
-        listen 127.0.0.1:$PORT1;
+        listen 127.0.0.1:$PORT1 sndbuf=32k;
         listen 127.0.0.1:$PORT2 http2;
         proxy_ignore_client_abort on;
         $3
@@ -86,6 +86,24 @@ configure_gate() {
     sed -i "s,^    }\$,location / { admission on; proxy_pass http://unix:$DIR/gate:; } },;" "$DIR/conf"
 }
 
+# begin_deaf COUNT PATH : so many clients that take nothing of their answers, until end_deaf
+begin_deaf() {
+    printf '{}' >"$DIR/body"
+    python3 "$ROOT/tests/lib/slow.py" deaf "$PORT1" "$2" "$1" "$DIR/body" "$DIR/go" >"$DIR/deaf" 3>&- &
+    DEAF=$!
+    wait_until 5 says "$1" 'http proxy status 200'
+}
+
+end_deaf() {
+    touch "$DIR/go"
+    wait "$DEAF"
+}
+
+# has_status CODE PATH : what is asked there gets
+has_status() {
+    [[ $(ask "$2" -o /dev/null) == " $1" ]]
+}
+
 @test "of requests that wait for their turn, the first that came goes on first; one that comes later passes none" {
     configure_gate fifo 'admission_calls 1;'
     start
@@ -111,19 +129,59 @@ configure_gate() {
     configure_gate header 'admission_calls 1;'
     start
     touch "$DIR/open"
-    printf 'POST /large HTTP/1.1\r\nHost: x\r\nX-Bytes: 30000000\r\nContent-Length: 2\r\n\r\n{}' >"$DIR/request"
-    coproc client { exec python3 -c '
-import socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-s.sendall(open(sys.argv[2], "rb").read())
-print(s.recv(12).decode(), flush=True)
-sys.stdin.read()' "$SOCKET" "$DIR/request" 3>&-; }
-    local line
-    # shellcheck disable=SC2154 # coproc sets it
-    read -r -t 10 line <&"${client[0]}"
-    expect_equal 'HTTP/1.1 200' "$line"
+    begin_deaf 1 '/large?bytes=30000000'
     expect_equal '/b 200' "$(ask /b)"
+    end_deaf
+}
+
+@test "answers that clients do not take: over admission_bytes, large ones become 503 and small ones are sent, until they leave" {
+    configure_gate bytes 'admission_bytes 3m;' 'error_page 503 /words; location = /words { return 200 "no room\n"; }'
+    start
+    touch "$DIR/open"
+    begin_deaf 3 '/large?bytes=1000000'
+    expect_match 'no room.* 503' "$(ask '/other?bytes=1000000' | xargs)"
+    has_status 200 '/head?bytes=60000'
+    expect_equal '/small 200' "$(ask /small)"
+    end_deaf
+    wait_until 5 has_status 200 '/other?bytes=1000000'
+    local i
+    for i in 1 2 3 4 5 6; do has_status 200 '/other?bytes=1000000'; done # each gives back what it has held
+}
+
+@test "a large request is refused before it is called when there is no room for an answer as long" {
+    configure_gate early 'admission_bytes 3m; client_max_body_size 4m;'
+    start
+    touch "$DIR/open"
+    head -c 2000000 /dev/zero >"$DIR/two"
+    has_status_with two 200 /first
+    begin_deaf 2 '/large?bytes=1000000'
+    has_status_with two 503 /second
+    end_deaf
+    expect_equal '' "$(grep second "$DIR/arrived")" "called"
+}
+
+# has_status_with FILE CODE PATH : a POST of the file gets
+has_status_with() {
+    expect_equal " $2" "$(ask "$3" --data-binary "@$DIR/$1" -o /dev/null)" "of $3"
+}
+
+@test "a large body is kept in memory while there is room in half of admission_bytes, else in a file; a small one always is" {
+    configure_gate bodies 'admission_bytes 3m; client_max_body_size 4m; client_body_buffer_size 1m; admission_body_timeout 60s;'
+    start
+    touch "$DIR/open"
+    head -c 900000 /dev/zero >"$DIR/large"
+    head -c 15000 /dev/zero >"$DIR/small"
+    python3 "$ROOT/tests/lib/slow.py" body "$SOCKET" 1000000 1 0.2 3>&- &
+    local slow=$!
+    wait_until 5 says 1 'admission body: -4, 1 on their way'
+    has_status_with small 200 /memory
+    expect_equal 0 "$(grep -c 'buffered to a temporary file' "$DIR/error.log")" "files"
+    has_status_with large 200 /file
+    expect_equal 1 "$(grep -c 'buffered to a temporary file' "$DIR/error.log")" "files"
+    kill "$slow"
+    wait_until 5 says 1 'client prematurely closed'
+    has_status_with large 200 /memory
+    expect_equal 1 "$(grep -c 'buffered to a temporary file' "$DIR/error.log")" "files"
 }
 
 @test "a client that is reset while it waits leaves the line; one that has ended its side is answered in its turn" {

@@ -14,6 +14,7 @@
 typedef struct {
     ngx_atomic_t pid; /* 0: nobody's */
     ngx_atomic_t requests;
+    ngx_atomic_t bytes;                                   /* held in memory for them */
 } __attribute__((aligned(64))) ngx_http_admission_slot_t; /* 64: a cache line of its own */
 
 typedef struct {
@@ -37,6 +38,10 @@ ngx_int_t ngx_http_admission_count(ngx_http_admission_zone_t *zone, ngx_uint_t m
 /* One of them has ended. */
 void ngx_http_admission_discount(void);
 
+/* Likewise of bytes. */
+ngx_int_t ngx_http_admission_hold(ngx_http_admission_zone_t *zone, size_t bytes, size_t most);
+void ngx_http_admission_let_go(size_t bytes);
+
 /* ---- ngx_http_admission_line.c ---- */
 
 typedef struct ngx_http_admission_ctx_s ngx_http_admission_ctx_t;
@@ -55,6 +60,8 @@ struct ngx_http_admission_ctx_s {
     ngx_http_admission_line_t *line; /* where it stands; NULL: nowhere */
     ngx_queue_t place;
     ngx_msec_t deadline; /* of its time there */
+    size_t body_bytes;   /* that are held for its body, */
+    size_t answer_bytes; /* and its answer */
     off_t seen;          /* the bytes of its body that had come when that time began */
     ngx_int_t status;    /* that of its refusal, or 0 */
     unsigned body : 1;   /* is there */

@@ -44,6 +44,7 @@ ngx_http_admission_take_slot(ngx_http_admission_zone_t *zone)
     slot->pid = 0;
     ngx_memory_barrier();
     slot->requests = 0;
+    slot->bytes = 0;
     ngx_memory_barrier();
     slot->pid = (ngx_atomic_uint_t)ngx_pid;
     do {
@@ -79,29 +80,37 @@ ngx_http_admission_forget_dead(ngx_http_admission_zone_t *zone)
 
 /* ---- counting ---- */
 
+/* Of what stands so far behind the beginning of a slot, in all slots. */
 static ngx_atomic_uint_t
-ngx_http_admission_requests(ngx_http_admission_zone_t *zone)
+ngx_http_admission_sum(ngx_http_admission_zone_t *zone, size_t offset)
 {
     ngx_atomic_uint_t sum = 0;
     ngx_uint_t i;
 
     for (i = 0; i < zone->used; i++) {
         if (zone->slots[i].pid != 0)
-            sum += zone->slots[i].requests;
+            sum += *(ngx_atomic_t *)((u_char *)&zone->slots[i] + offset);
     }
     return sum;
+}
+
+static ngx_int_t
+ngx_http_admission_take(ngx_http_admission_zone_t *zone, size_t offset, ngx_atomic_uint_t more,
+                        ngx_atomic_uint_t most)
+{
+    if (ngx_http_admission_own == NULL) /* nginx as a single process, whose configuration has just begun to count */
+        ngx_http_admission_take_slot(zone);
+    if (most > 0 && ngx_http_admission_sum(zone, offset) + more > most &&
+        (ngx_http_admission_forget_dead(zone) == 0 || ngx_http_admission_sum(zone, offset) + more > most))
+        return NGX_BUSY;
+    *(ngx_atomic_t *)((u_char *)ngx_http_admission_own + offset) += more;
+    return NGX_OK;
 }
 
 ngx_int_t
 ngx_http_admission_count(ngx_http_admission_zone_t *zone, ngx_uint_t most)
 {
-    if (ngx_http_admission_own == NULL) /* nginx as a single process, whose configuration has just begun to count */
-        ngx_http_admission_take_slot(zone);
-    if (most > 0 && ngx_http_admission_requests(zone) >= most &&
-        (ngx_http_admission_forget_dead(zone) == 0 || ngx_http_admission_requests(zone) >= most))
-        return NGX_BUSY;
-    ngx_http_admission_own->requests++;
-    return NGX_OK;
+    return ngx_http_admission_take(zone, offsetof(ngx_http_admission_slot_t, requests), 1, most);
 }
 
 void
@@ -109,4 +118,17 @@ ngx_http_admission_discount(void)
 {
     if (ngx_http_admission_own != NULL)
         ngx_http_admission_own->requests--;
+}
+
+ngx_int_t
+ngx_http_admission_hold(ngx_http_admission_zone_t *zone, size_t bytes, size_t most)
+{
+    return ngx_http_admission_take(zone, offsetof(ngx_http_admission_slot_t, bytes), bytes, most);
+}
+
+void
+ngx_http_admission_let_go(size_t bytes)
+{
+    if (ngx_http_admission_own != NULL)
+        ngx_http_admission_own->bytes -= bytes;
 }

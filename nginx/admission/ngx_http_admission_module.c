@@ -6,6 +6,7 @@
  *         admission_body_timeout 5s;      # for a body to come, or each 64 KiB of a long one; else 408
  *         admission_calls        64;      # being served at once in each worker; others wait for their turn
  *         admission_wait         5s;      # at most; then 503
+ *         admission_bytes        128m;    # of large bodies and answers in memory, in all workers; more get 503
  *
  *         server {
  *             location /api {
@@ -14,7 +15,7 @@
  *         }
  *     }
  *
- * 0 is no bound, and the default of the two numbers; that of the two times is 5 s.
+ * 0 is no bound, and the default of all but the two times, which is 5 s.
  *
  * A request counts once its body is there, so that clients who send slowly shut nobody out; who may ask at all
  * (allow, auth_request, limit_req) is decided before the body is read. A body that is slow is answered with 408; so
@@ -26,6 +27,12 @@
  * goes on. Its turn ends when the header of its answer is sent, so that answers of which clients are slow to take
  * take no turn; with compose, which sends nothing before all is there, the calls are over by then. A client that is
  * reset while it waits leaves the line; one that has ended its side after the request is answered.
+ *
+ * Memory: a body over 16 KiB takes client_body_buffer_size if there is room in half of admission_bytes, which it
+ * holds until the request ends; else it has 16 KiB of memory, and nginx writes it to a file. An answer over 64 KiB
+ * holds its length from its header on until its client has taken it; without room it becomes a 503. From the
+ * beginning of its turn on, a request with a body over 64 KiB holds as much for its answer. Smaller ones are never
+ * refused for it.
  *
  * The whole body is read before the location sees it: request_buffering off has no effect there, and DAV's PUT
  * does not find its file.
@@ -39,14 +46,17 @@ typedef struct {
     ngx_msec_t body_timeout;
     ngx_uint_t calls;
     ngx_msec_t wait;
+    size_t bytes;
 } ngx_http_admission_main_conf_t;
 
 typedef struct {
     ngx_flag_t on;
 } ngx_http_admission_loc_conf_t;
 
-#define NGX_HTTP_ADMISSION_TIMED (64 * 1024) /* bytes of a body for which it is given time */
-#define NGX_HTTP_ADMISSION_LATE 1000         /* ms: if a timer is so late, the delay is ours, not the client's */
+#define NGX_HTTP_ADMISSION_TIMED (64 * 1024)  /* bytes of a body for which it is given time */
+#define NGX_HTTP_ADMISSION_BUFFER (16 * 1024) /* bytes of memory that any body has */
+#define NGX_HTTP_ADMISSION_SMALL (64 * 1024)  /* bytes of an answer that is not counted */
+#define NGX_HTTP_ADMISSION_LATE 1000          /* ms: if a timer is so late, the delay is ours, not the client's */
 
 ngx_module_t ngx_http_admission_module;
 
@@ -96,6 +106,9 @@ ngx_http_admission_end(void *data)
     if (ctx->counted)
         ngx_http_admission_discount();
     ctx->counted = 0;
+    ngx_http_admission_let_go(ctx->body_bytes + ctx->answer_bytes);
+    ctx->body_bytes = 0;
+    ctx->answer_bytes = 0;
 }
 
 static ngx_http_admission_ctx_t *
@@ -214,11 +227,41 @@ ngx_http_admission_body_came(ngx_http_request_t *r)
     ngx_http_core_run_phases(r);
 }
 
+/* The most memory that nginx may take for the body at once. Of one whose length is not known it would take all. */
+static size_t
+ngx_http_admission_body_buffer(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx, size_t size)
+{
+    ngx_http_admission_main_conf_t *conf = ngx_http_get_module_main_conf(r, ngx_http_admission_module);
+    off_t length = r->headers_in.content_length_n;
+    size_t bytes = length >= 0 && length < (off_t)size ? (size_t)length : size;
+
+    if (conf->bytes == 0 || bytes <= NGX_HTTP_ADMISSION_BUFFER)
+        return size;
+    if (length < 0 || ngx_http_admission_hold(conf->zone->data, bytes, conf->bytes / 2) != NGX_OK)
+        return NGX_HTTP_ADMISSION_BUFFER;
+    ctx->body_bytes = bytes;
+    return size;
+}
+
+/* nginx looks for the size of the buffer in the location's configuration, and only in this call. */
+static ngx_int_t
+ngx_http_admission_begin_body(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx)
+{
+    ngx_http_core_loc_conf_t *core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    size_t size = core->client_body_buffer_size;
+    ngx_int_t rc;
+
+    core->client_body_buffer_size = ngx_http_admission_body_buffer(r, ctx, size);
+    rc = ngx_http_read_client_request_body(r, ngx_http_admission_body_came);
+    core->client_body_buffer_size = size;
+    return rc;
+}
+
 /* Returns NGX_OK when the body is there, NGX_DONE while it is on its way, or an error's status. */
 static ngx_int_t
 ngx_http_admission_read_body(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx)
 {
-    ngx_int_t rc = ngx_http_read_client_request_body(r, ngx_http_admission_body_came);
+    ngx_int_t rc = ngx_http_admission_begin_body(r, ctx);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE)
         return rc;
@@ -300,6 +343,31 @@ ngx_http_admission_await_turn(ngx_http_request_t *r, ngx_http_admission_ctx_t *c
     return NGX_DONE;
 }
 
+/* Hold memory for an answer of this length, or refuse it. */
+static ngx_int_t
+ngx_http_admission_hold_answer(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx, off_t length)
+{
+    ngx_http_admission_main_conf_t *conf = ngx_http_get_module_main_conf(r, ngx_http_admission_module);
+
+    ngx_http_admission_let_go(ctx->answer_bytes);
+    ctx->answer_bytes = 0;
+    if (conf->bytes == 0 || length <= NGX_HTTP_ADMISSION_SMALL)
+        return NGX_OK;
+    if (ngx_http_admission_hold(conf->zone->data, (size_t)length, conf->bytes) != NGX_OK)
+        return ngx_http_admission_refuse(ctx, "too many bytes are held for clients");
+    ctx->answer_bytes = (size_t)length;
+    return NGX_OK;
+}
+
+/* It may be as long as the body: what there is no room for is refused before it is made. */
+static ngx_int_t
+ngx_http_admission_begin_turn(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx)
+{
+    ngx_int_t rc = ngx_http_admission_hold_answer(r, ctx, r->headers_in.content_length_n);
+
+    return rc == NGX_OK ? NGX_DECLINED : rc;
+}
+
 /*
  * Returns NGX_DECLINED when it has its turn, as nginx's phases call it; NGX_DONE when it waits for it; or an
  * error's status.
@@ -313,12 +381,12 @@ ngx_http_admission_admit(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx)
         return ngx_http_admission_refuse(ctx, "too many requests are under way");
     ctx->counted = 1;
     if (conf->calls == 0 || ctx->calling)
-        return NGX_DECLINED;
+        return ngx_http_admission_begin_turn(r, ctx);
     if (ngx_http_admission_calls >= conf->calls)
         return ngx_http_admission_await_turn(r, ctx, conf->wait);
     ngx_http_admission_calls++;
     ctx->calling = 1;
-    return NGX_DECLINED;
+    return ngx_http_admission_begin_turn(r, ctx);
 }
 
 /* In the last phase before the content: who may not ask at all has been told so. */
@@ -349,9 +417,14 @@ ngx_http_admission_header_filter(ngx_http_request_t *r)
 {
     ngx_http_admission_ctx_t *ctx = r == r->main ? ngx_http_admission_find(r) : NULL;
 
-    if (ctx != NULL) {
-        ngx_http_admission_leave(ctx);
-        ngx_http_admission_end_turn(ctx);
+    if (ctx == NULL)
+        return ngx_http_admission_next_header_filter(r);
+    ngx_http_admission_leave(ctx);
+    ngx_http_admission_end_turn(ctx);
+    if (ctx->status == 0 && r->method != NGX_HTTP_HEAD &&
+        ngx_http_admission_hold_answer(r, ctx, r->headers_out.content_length_n) != NGX_OK) {
+        ngx_http_clean_header(r);
+        return ctx->status; /* as of nginx's own filters: who sends the header ends the request with it */
     }
     return ngx_http_admission_next_header_filter(r);
 }
@@ -389,6 +462,7 @@ ngx_http_admission_create_main_conf(ngx_conf_t *cf)
         conf->body_timeout = NGX_CONF_UNSET_MSEC;
         conf->calls = NGX_CONF_UNSET_UINT;
         conf->wait = NGX_CONF_UNSET_MSEC;
+        conf->bytes = NGX_CONF_UNSET_SIZE;
     }
     return conf;
 }
@@ -403,6 +477,7 @@ ngx_http_admission_init_main_conf(ngx_conf_t *cf, void *data)
     ngx_conf_init_msec_value(conf->body_timeout, 5000);
     ngx_conf_init_uint_value(conf->calls, 0);
     ngx_conf_init_msec_value(conf->wait, 5000);
+    ngx_conf_init_size_value(conf->bytes, 0);
     return NGX_CONF_OK;
 }
 
@@ -466,6 +541,8 @@ static ngx_command_t ngx_http_admission_commands[] = {
      NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, calls), NULL},
     {ngx_string("admission_wait"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
      NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, wait), NULL},
+    {ngx_string("admission_bytes"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_size_slot,
+     NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_admission_main_conf_t, bytes), NULL},
     ngx_null_command,
 };
 

@@ -133,6 +133,7 @@ metrics_lines() {
 render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
         CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k \
+        BODY_BUFFER_BYTES=$((MAX_BODY_BYTES < 1048576 ? MAX_BODY_BYTES : 1048576)) \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
         CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER='' METRICS_LISTENS='' METRICS_INCLUDE=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.

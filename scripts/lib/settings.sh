@@ -77,6 +77,12 @@ settings_clients() {
     WORKER_CONNECTIONS=$((2 * (MAX_CLIENTS < one ? MAX_CLIENTS : one) + kept))
 }
 
+# What nginx keeps in memory: at least one answer of the longest (nginx.sh has ANSWER_BYTES).
+settings_held() {
+    : "${MAX_HELD_BYTES:=$((2 * MAX_BODY_BYTES > 134217728 ? 2 * MAX_BODY_BYTES : 134217728))}"
+    require_number MAX_HELD_BYTES $((MAX_BODY_BYTES + 65536)) "${MOST[MAX_HELD_BYTES]}"
+}
+
 settings_tls() {
     [[ -n ${TLS_CERT:-}${TLS_KEY:-} ]] || return 0
     [[ -n ${TLS_CERT:-} ]] || die "TLS_KEY is set, TLS_CERT is not; set both or none"
@@ -154,6 +160,7 @@ settings_load() {
         die "BIND is \"$BIND\"; set it to an IP address of this machine, 0.0.0.0 or :: for all"
     settings_front
     settings_clients
+    settings_held
     settings_tls
 }
 

@@ -4,7 +4,7 @@
 usage: gate.py SOCKET FOLDER
 
 Each request's path is a line of FOLDER/arrived. It is answered once FOLDER/open exists, or FOLDER/open-NAME where its path
-ends with /NAME: a 200 with the path, or so many bytes as its header X-Bytes says.
+ends with /NAME: a 200 with the path, or with N bytes where it is called with ?bytes=N.
 """
 
 import os
@@ -20,17 +20,18 @@ LOCK = threading.Lock()
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         path = self.rfile.readline().split()[1].decode()
-        fields = {}
+        length = 0
         while (line := self.rfile.readline().strip()):
             name, _, value = line.decode().partition(": ")
-            fields[name.lower()] = value
-        self.rfile.read(int(fields.get("content-length", 0)))
+            if name.lower() == "content-length":
+                length = int(value)
+        self.rfile.read(length)
         with LOCK, open(f"{FOLDER}/arrived", "a", encoding="ascii") as arrived:
             arrived.write(path + "\n")
         own = f"{FOLDER}/open-{path.rsplit('/', 1)[1]}"
         while not os.path.exists(f"{FOLDER}/open") and not os.path.exists(own):
             time.sleep(0.01)
-        body = b"x" * int(fields["x-bytes"]) if "x-bytes" in fields else path.encode()
+        body = b"x" * int(path.partition("=")[2]) if "?bytes=" in path else path.encode()
         self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 

@@ -109,6 +109,52 @@ is_logged() {
     expect_little_memory
 }
 
+# nginx_memory : MiB that its workers have
+nginx_memory() {
+    ps -o rss= --ppid "$(<"$RUN_DIR/nginx.pid")" | awk '{ sum += $1 } END { print int(sum / 1024) }'
+}
+
+@test "600 clients send 1 MiB and take nothing of their answers: nginx stays below 256 MiB, other clients are answered" {
+    local go=$BATS_TEST_TMPDIR/go
+    printf '{"message": "%01000000d"}' 1 >"$BATS_TEST_TMPDIR/large"
+    python3 "$ROOT/tests/lib/slow.py" deaf "$HTTP_PORT" /api 600 "$BATS_TEST_TMPDIR/large" "$go" >"$BATS_TEST_TMPDIR/deaf" 3>&- &
+    local deaf=$!
+    wait_until 30 grep -q sent "$BATS_TEST_TMPDIR/deaf"
+    load_with 16 4
+    expect_no_loss
+    (($(nginx_memory) < 256)) || { echo "nginx has $(nginx_memory) MiB" >&2; return 1; }
+    touch "$go"
+    wait "$deaf"
+}
+
+@test "8,300 slow bodies on 66 HTTP/2 connections: other clients are answered, and nginx stays below 384 MiB" {
+    local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/slow
+    python3 "$ROOT/tests/lib/slow.py" streams "$HTTPS_PORT" 66 126 1000000 1 4 "$go" >"$out" 3>&- &
+    local slow=$!
+    wait_until 30 grep -q begun "$out"
+    load_with 16 8
+    expect_no_loss
+    (($(nginx_memory) < 384)) || { echo "nginx has $(nginx_memory) MiB" >&2; return 1; }
+    touch "$go"
+    wait "$slow"
+}
+
+@test "nginx's workers killed with -9, 10 times, 64 clients: afterwards every call is answered with 200" {
+    local i worker
+    load_with 64 8 &
+    for ((i = 0; i < 10; i++)); do
+        worker=$(pgrep -P "$(<"$RUN_DIR/nginx.pid")" | sed -n "$((i % 2 + 1))p")
+        kill -KILL "$worker"
+        wait_until 5 is_ended "$worker"
+        # the pace of the kills is the test, not a wait
+        sleep 0.4
+    done
+    wait $! || true # clients of a killed worker are cut off
+    load_with 64 3
+    expect_no_loss
+    sed -i '/worker process .* exited on signal 9/d' "$RUN_DIR/log/error.log"
+}
+
 @test "stop under load: all that the server has taken is answered, none cut" {
     local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/half client stopper
     load_with 32 30 &
