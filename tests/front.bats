@@ -161,3 +161,29 @@ PROXY_HTTPS_PORT|8443
 PROXY_HTTPS_PORT|9999
 CASES
 }
+
+# statuses FORMAT : of 20 calls, whose X-Forwarded-For is as the format says, by their number; how many there are of each
+statuses() {
+    local i
+    for ((i = 1; i <= 20; i++)); do
+        # shellcheck disable=SC2059 # the format is the address
+        curl -s -o /dev/null -w '%{http_code}\n' -d "$SAMPLE_REQUEST" -H "X-Forwarded-For: $(printf "$1" "$i")" "$URL/api"
+    done | sort | uniq -c | xargs
+}
+
+@test "CLIENT_RATE: more of one client are 429 with Retry-After, by the address that a trusted proxy tells; of IPv6 by its network" {
+    local outer=$RUN_DIR
+    start_stack "$BATS_TEST_TMPDIR/rate" CLIENT_RATE=1 TRUSTED_PROXIES=127.0.0.1 PROXY_HTTP_PORT='' PROXY_HTTPS_PORT=''
+    expect_match '200 [0-9]+ 429$' "$(statuses 203.0.113.1)" "one address"
+    expect_match '200 [0-9]+ 429$' "$(statuses 2001:db8::%x)" "addresses of one network of IPv6"
+    expect_equal '20 200' "$(statuses 203.0.113.1%02d)" "addresses of IPv4"
+    expect_equal '20 200' "$(statuses ::ffff:203.0.113.1%02d)" "addresses of IPv4, as a dual-stack socket shows them"
+    expect_equal '20 200' "$(statuses 2001:db8:%x::1)" "networks of IPv6"
+    until [[ $code == 429 ]]; do post_sample -H 'X-Forwarded-For: 203.0.113.2'; done
+    expect_problem 429 'too many requests; 1 a second'
+    expect_equal 1 "$(header retry-after)"
+    is_healthy
+    expect_equal '' "$(<"$RUN_DIR/log/error.log")" error.log
+    end_stack
+    RUN_DIR=$outer
+}

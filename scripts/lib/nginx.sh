@@ -116,6 +116,8 @@ front_lines() {
         CORS_PREFLIGHT="if (\$cors_preflight) { return 204; }"; }
     ((HSTS_SECONDS == 0)) || { HSTS_MAP="map \$https \$hsts { on max-age=$HSTS_SECONDS; default ''; }" \
         HSTS_HEADER="add_header Strict-Transport-Security \$hsts always;"; }
+    ((CLIENT_RATE == 0)) || { CLIENT_INCLUDE='include clients.conf;' \
+        CLIENT_LIMIT="limit_req zone=cgi-clients burst=$CLIENT_RATE nodelay; limit_req_status 429; limit_req_log_level info;"; }
 }
 
 # metrics_lines : the same for Prometheus
@@ -135,7 +137,8 @@ render_nginx() {
         CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k \
         BODY_BUFFER_BYTES=$((MAX_BODY_BYTES < 1048576 ? MAX_BODY_BYTES : 1048576)) \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
-        CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER='' METRICS_LISTENS='' METRICS_INCLUDE=''
+        CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER='' METRICS_LISTENS='' METRICS_INCLUDE='' \
+        CLIENT_INCLUDE='' CLIENT_LIMIT=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
     [[ $BIND != *:* ]] || LISTEN=[$BIND]
