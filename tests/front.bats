@@ -149,6 +149,9 @@ preflight() {
 TRUSTED_PROXIES|proxy.example
 TRUSTED_PROXIES|10.0.0.1,10.0.0.2
 TRUSTED_PROXIES|10.0.0.1; deny all
+PIN_ADDRESSES|localhost
+PIN_ADDRESSES|none 127.0.0.1
+PIN_ADDRESSES|127.0.0.1 1;}
 CORS_ORIGIN|a.example
 CORS_ORIGIN|https://a.example/
 CORS_ORIGIN|https://a.example "x

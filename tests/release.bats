@@ -84,6 +84,53 @@ is_in_sets() {
     grep -qx "$1" "$RUN_DIR/sets"
 }
 
+# expect_set SET WHAT [CURL OPTION...] : app's set that answers a call with these options
+expect_set() {
+    call_id=$((${call_id:-0} + 1))
+    post_sample -H "X-Request-ID: pin-$call_id" "${@:3}"
+    expect_sample || return
+    wait_until 10 is_in_log "\"request_id\":\"pin-$call_id\"" access.log || return
+    expect_equal "$1" "$(grep "\"request_id\":\"pin-$call_id\"" "$RUN_DIR/log/access.log" | grep -oE 'app-[a-z]+' | head -n 1)" "$2"
+}
+
+@test "X-App-Colour chooses a set for PIN_ADDRESSES alone, and not for what a proxy forwards; else it is ignored, whatever it says" {
+    local green='X-App-Colour: green' value line proxied
+    proxied=$(free_port)
+    end_stack
+    start_stack "$BATS_TEST_TMPDIR/pins" PIN_ADDRESSES='127.0.0.0/30 ::1' TRUSTED_PROXIES='127.0.0.3 192.0.2.0/24' \
+        PROXY_HTTP_PORT="$proxied"
+    "$ROOT/scripts/start" app green
+    expect_set app-green 'of 127.0.0.1' -H "$green"
+    expect_set app-green 'of 127.0.0.2' -H "$green" --interface 127.0.0.2
+    expect_set app-blue 'of 127.0.0.9' -H "$green" --interface 127.0.0.9
+    for value in nonsense red 'green, green' 'cgi-app-green' '127.0.0.1:1' "$(printf 'x%.0s' {1..2000})"; do
+        expect_set app-blue "X-App-Colour: ${value:0:20}" -H "X-App-Colour: $value"
+    done
+    for line in 'X-Forwarded-For: 192.0.2.7' 'X-Forwarded-For: 127.0.0.1' 'X-Real-IP: 192.0.2.7' 'Forwarded: for=192.0.2.7' \
+        'Via: 1.1 proxy' 'X-Forwarded-Proto: https' 'X-Forwarded-Host: x'; do
+        expect_set app-blue "$line" -H "$green" -H "$line"
+        expect_set app-blue "$line, from a trusted proxy" -H "$green" -H "$line" --interface 127.0.0.3
+    done
+    URL=http://127.0.0.1:$proxied
+    expect_set app-blue 'the PROXY protocol' -H "$green" --haproxy-protocol
+    end_stack
+    start_stack "$BATS_TEST_TMPDIR/none" PIN_ADDRESSES=none
+    "$ROOT/scripts/start" app green
+    expect_set app-blue 'PIN_ADDRESSES=none' -H "$green"
+}
+
+@test "upgrade tells when nginx sends the new ones no call that chooses them, and takes all back; it calls from any PIN_ADDRESSES of loopback" {
+    end_stack
+    start_stack "$BATS_TEST_TMPDIR/none" PIN_ADDRESSES=none
+    refuse '^upgrade: nginx does not send it .*; PIN_ADDRESSES must have an address of this machine; taken back' \
+        "$ROOT/scripts/upgrade" --step 0 app
+    expect_as_before
+    end_stack
+    start_stack "$BATS_TEST_TMPDIR/other" PIN_ADDRESSES='192.0.2.7 127.0.0.77'
+    "$ROOT/scripts/upgrade" --step 0 app 3>&-
+    grep -qx 'app-green 2 100' "$RUN_DIR/sets"
+}
+
 # asked_by_upgrade : it has asked app's new set at least once what it tells of itself, so that it knows each pid
 asked_by_upgrade() {
     "$ROOT/scripts/status" --json | jq -e 'map(select(.colour == "green") | .requests) | add > 12' >/dev/null
@@ -99,8 +146,6 @@ asked_by_upgrade() {
     forget_log
     call_times 4 -H 'X-App-Colour: green'
     expect_equal 'app-green 4,transform-blue 4' "$(served | paste -sd ,)"
-    post_sample -H 'X-App-Colour: red'
-    expect_problem 502
     "$ROOT/scripts/route" app blue=3 green=1
     run "$ROOT/scripts/route" show
     expect_match '^app-blue +2 instances +3 of 4 +[0-9a-z-]+ [0-9a-f]{12}$' "${lines[0]}"

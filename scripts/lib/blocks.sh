@@ -8,8 +8,8 @@
 
 NGINX_CPU=256 NGINX_MEMORY=512 # as in the files themselves, which say the rest of nginx
 
-# Of the place where nginx listens, which is for docker-compose, ECS or Kubernetes to say.
-OF_A_HOST=(HTTP_PORT HTTPS_PORT BIND TLS_CERT TLS_KEY PROXY_HTTP_PORT PROXY_HTTPS_PORT)
+# Of the place where nginx listens, which is for docker-compose, ECS or Kubernetes to say, and of sets, which those do not have.
+OF_A_HOST=(HTTP_PORT HTTPS_PORT BIND TLS_CERT TLS_KEY PROXY_HTTP_PORT PROXY_HTTPS_PORT PIN_ADDRESSES)
 
 block= # as far as it is made
 
@@ -383,6 +383,7 @@ host_settings() {
         default_of "$name"
         [[ -z $block ]] || block+=$'\n'
         comment "${MEANING[$name]}"
+        [[ $default != *' '* ]] || default=\"$default\"
         block+="#$name=$default"$'\n'
     done
 }

@@ -104,6 +104,8 @@ front_lines() {
     read -ra words <<<"${TRUSTED_PROXIES:-}"
     for word in "${words[@]}"; do TRUSTED_PROXIES_LINES+="set_real_ip_from $word; "; done
     ((${#words[@]} == 0)) || TRUSTED_PROXIES_LINES+='real_ip_recursive on;'
+    read -ra words <<<"${PIN_ADDRESSES/#none/}"
+    for word in "${words[@]}"; do PIN_ADDRESSES_LINES+="$word 1; "; done
     [[ -z ${PROXY_HTTP_PORT:-} ]] || PROXIED_LISTEN+="listen $LISTEN:$PROXY_HTTP_PORT proxy_protocol backlog=4096$DUAL_STACK; "
     [[ -z ${PROXY_HTTPS_PORT:-} ]] ||
         PROXIED_LISTEN+="listen $LISTEN:$PROXY_HTTPS_PORT ssl http2 proxy_protocol backlog=4096$DUAL_STACK;"
@@ -138,7 +140,7 @@ render_nginx() {
         BODY_BUFFER_BYTES=$((MAX_BODY_BYTES < 1048576 ? MAX_BODY_BYTES : 1048576)) \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
         CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER='' METRICS_LISTENS='' METRICS_INCLUDE='' \
-        CLIENT_INCLUDE='' CLIENT_LIMIT=''
+        CLIENT_INCLUDE='' CLIENT_LIMIT='' PIN_ADDRESSES_LINES=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
     [[ $BIND != *:* ]] || LISTEN=[$BIND]

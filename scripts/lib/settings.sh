@@ -114,6 +114,7 @@ settings_front() {
     local address='[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/[0-9]{1,3})?'
     local origin='https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?'
     settings_words TRUSTED_PROXIES "$address" 'addresses, or networks like 10.0.0.0/8'
+    [[ $PIN_ADDRESSES == none ]] || settings_words PIN_ADDRESSES "$address" 'none, or addresses, or networks like 10.0.0.0/8'
     settings_words CORS_ORIGIN "\\*|$origin" '*, or origins like https://example.org'
     for name in PROXY_HTTP_PORT PROXY_HTTPS_PORT; do
         [[ -n ${!name:-} ]] || continue
