@@ -131,6 +131,47 @@ expect_unhealthy() {
     signal_workers CONT transform-blue-1 app-blue-2
 }
 
+# in_time RATE SECONDS INSTANCE... : fair.py's: with these frozen, what part of the calls is right within 1 s, from 3 s on
+in_time() {
+    local name pids=()
+    for name in "${@:3}"; do pids+=("$(worker_of "$name")"); done
+    python3 "$ROOT/tests/lib/fair.py" frozen "$HTTP_PORT" "$1" "$2" "${pids[@]}"
+}
+
+# is_least LEAST NUMBER : the number is not less
+is_least() {
+    awk "BEGIN { exit !($2 >= $1) }" && return
+    echo "expected at least $1, but it is: $2" >&2
+    return 1
+}
+
+@test "one of two instances frozen, of each service in turn and of both at once: from 3 s on 0.95 of the calls are right in time" {
+    is_least 0.95 "$(in_time 60 6 transform-blue-1)"
+    is_least 0.95 "$(in_time 60 6 app-blue-2)"
+    is_least 0.95 "$(in_time 60 6 app-blue-1 transform-blue-2)"
+    post_sample
+    expect_sample
+}
+
+@test "two instances of two frozen, one of them of a canary's set: from 3 s on 0.95 of the calls are right in time" {
+    "$ROOT/scripts/start" transform green
+    "$ROOT/scripts/route" transform blue=90 green=10
+    is_least 0.95 "$(in_time 60 6 transform-blue-1 transform-green-2)"
+}
+
+# calls_of INSTANCE LINES : how many of the last lines of the access log name it
+calls_of() {
+    tail -n "$2" "$RUN_DIR/log/access.log" | grep -c "/$1\.sock"
+}
+
+@test "an instance that was too slow for one call has its part of the next ones" {
+    python3 "$ROOT/tests/lib/fair.py" slow "$HTTP_PORT" "$(worker_of transform-blue-1)" 10
+    post_sample -H 'X-Request-ID: last'
+    wait_until 10 is_in_log '"request_id":"last"' access.log
+    sed -i '$d' "$RUN_DIR/log/access.log"
+    is_least 3 "$(calls_of transform-blue-1 10)"
+}
+
 @test "all workers killed, again and again: they are replaced, and no call fails" {
     local i
     for i in 1 2 3 4 5 6 7 8; do

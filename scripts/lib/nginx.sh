@@ -16,18 +16,30 @@ make_certificate() {
         -keyout "$TLS_KEY" -out "$TLS_CERT" 2>/dev/null) || die "openssl cannot make a self-signed pair"
 }
 
-# server_lines WEIGHT ADDRESS... : lines of an nginx upstream, which wants one at least: "down" is not called.
+# What stands where an nginx upstream has no server, since it wants one at least: "down" is not called.
+NO_SERVER='server 127.0.0.1:9 down;'
+
+# server_lines WEIGHT ADDRESS... : lines of an upstream, each address twice. One that failed three times in a row (frozen, or its
+# machine gone; one slow call is no reason) is left out for 2 s; then one call tries it. As a backup it stays: backups are called
+# when all are left out, which may be over by now, as a worker that died is back in a moment.
 server_lines() {
     local address
     for address in "${@:2}"; do
-        # max_fails=0: never taken out. A worker that died is back in a moment, and if all are out, all fails.
-        say "server $address weight=$1 max_fails=0;"
+        say "server $address weight=$1 max_fails=3 fail_timeout=2s;"
+        say "server $address weight=$1 max_fails=0 backup;"
     done
-    (($# > 1)) || say 'server 127.0.0.1:9 down;'
+    (($# > 1)) || say "$NO_SERVER"
+}
+
+# status_lines ADDRESS... : likewise, of status sockets. They are called so seldom that 2 s would be over at the next call.
+status_lines() {
+    local address
+    for address; do say "server $address max_fails=0;"; done
+    (($#)) || say "$NO_SERVER"
 }
 
 # What stands for a service in nginx/each/*.conf, by its name.
-declare -A CALL=() SERVERS=() BLUE_SERVERS=() GREEN_SERVERS=() STATUS_SERVERS=() TIMEOUT_MS=()
+declare -A CALL=() SERVERS=() BLUE_SERVERS=() GREEN_SERVERS=() STATUS_SERVERS=() TRIES=() TIMEOUT_MS=()
 declare -A ASKED=() # for its health, by /_health; empty: it is not
 
 # one_set SERVICE ADDRESS... : where a service has no colours, all of it is blue, and is asked itself how it fares
@@ -37,8 +49,15 @@ one_set() {
     SERVERS[$1]=$(server_lines 1 "${@:2}")
     BLUE_SERVERS[$1]=${SERVERS[$1]}
     GREEN_SERVERS[$1]=$(server_lines 1)
-    STATUS_SERVERS[$1]=${SERVERS[$1]}
+    STATUS_SERVERS[$1]=$(status_lines "${@:2}")
+    set_tries "$1" $(($# - 1))
     set_timeout "$1" $(($# - 1))
+}
+
+# set_tries SERVICE COUNT : a call is made once for each instance, not for each line of server_lines: one that ends whoever
+# answers it shall not end each of them twice
+set_tries() {
+    TRIES[$1]=$(($2 > 1 ? $2 : 1))
 }
 
 # set_timeout SERVICE COUNT : two instances in a row take as long as a lone one
@@ -87,7 +106,7 @@ fill_each() {
     local file SERVICE=$1
     local SERVICE_CALL=${CALL[$1]} SERVICE_SERVERS=${SERVERS[$1]} SERVICE_BLUE_SERVERS=${BLUE_SERVERS[$1]} \
         SERVICE_GREEN_SERVERS=${GREEN_SERVERS[$1]} SERVICE_STATUS_SERVERS=${STATUS_SERVERS[$1]} \
-        SERVICE_TIMEOUT_MS=${TIMEOUT_MS[$1]}
+        SERVICE_TRIES=${TRIES[$1]} SERVICE_TIMEOUT_MS=${TIMEOUT_MS[$1]}
     local SERVICE_LOCATION="= ${SERVICE_PATH[$1]}" SERVICE_CALLERS_ONLY='internal;'
     if [[ ${SERVICE_CALLERS[$1]} == clients ]]; then
         SERVICE_LOCATION=${SERVICE_PATH[$1]} SERVICE_CALLERS_ONLY='include snippets/admission.conf;'

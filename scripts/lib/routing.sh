@@ -31,7 +31,8 @@ call_sets() {
     ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || CALL[$1]=\$cgi_$1
     lines=${lines%$'\n'}
     SERVERS[$1]=${lines:-$(server_lines 1)}
-    STATUS_SERVERS[$1]=$(server_lines 1 "${status[@]}")
+    STATUS_SERVERS[$1]=$(status_lines "${status[@]}")
+    set_tries "$1" "${#status[@]}"
     # shellcheck disable=SC2046 # a word each
     BLUE_SERVERS[$1]=$(server_lines 1 $(sockets_of "$1-blue" sock))
     # shellcheck disable=SC2046
