@@ -57,24 +57,42 @@ settings_run_dir() {
         die "RUN_DIR is too long (${#RUN_DIR} bytes); a unix socket's path may have 107, so set it to one of at most $((107 - longest))"
 }
 
-# The descriptors of an nginx worker: two for a request under way, the client's connection and that to a service; idle
-# ones kept to the services; a few of its own. The kernel does not share clients out evenly: the default fits into one
-# worker; of the most, one may have three quarters when there are two.
+# What a worker of nginx may open: its own (logs, listening sockets, epoll); files, in which large bodies wait (limits.conf);
+# connections. nginx allocates those of a worker at its start, used or not.
+OWN_DESCRIPTORS=64
+FILES_PART=8                     # one descriptor of so many
+CONNECTION_BYTES=432             # ngx_connection_t and two ngx_event_t
+CONNECTIONS_MEMORY=$((64 << 20)) # of all workers; a container of nginx has 512 MiB
+
+# And what its connections are for: idle ones kept to the services; and of each request under way the client's, and one to a
+# service. Also clients with no request under way, as many as there is room: so the limit of descriptors says how many, not
+# MAX_CLIENTS. Where there is no room, nginx closes idle clients first.
+KEPT_PART=8 # one connection of so many
+KEPT_MOST=2048
+CONNECTIONS_OF_REQUEST=2
+
+# worker_connections WORKERS : how many each may have, of the descriptors; those of all have to fit into memory, too
+worker_connections() {
+    local most=$((CONNECTIONS_MEMORY / CONNECTION_BYTES / $1))
+    WORKER_CONNECTIONS=$(((DESCRIPTORS - OWN_DESCRIPTORS) * (FILES_PART - 1) / FILES_PART))
+    ((WORKER_CONNECTIONS <= most)) || WORKER_CONNECTIONS=$most
+}
+
+# What the workers let in together. Clients are not shared out evenly: one worker may have a fifth more than its part.
 settings_clients() {
-    local kept one most
+    local workers one most
+    workers=$(getconf _NPROCESSORS_ONLN) # as nginx counts them
     DESCRIPTORS=$(ulimit -Hn)
     [[ $DESCRIPTORS != unlimited ]] && ((DESCRIPTORS < 65536)) || DESCRIPTORS=65536
-    KEPT_CONNECTIONS=$((DESCRIPTORS / 8 / ${#SERVICES[@]}))
-    ((KEPT_CONNECTIONS <= 2048)) || KEPT_CONNECTIONS=2048
-    kept=$((${#SERVICES[@]} * KEPT_CONNECTIONS + 64))
-    one=$(((DESCRIPTORS - kept) / 2))
-    most=$(($(nproc) > 1 ? one * 4 / 3 : one))
-    : "${MAX_CLIENTS:=$((one < 8192 ? one : 8192))}"
+    worker_connections "$workers"
+    KEPT_CONNECTIONS=$((WORKER_CONNECTIONS / KEPT_PART / ${#SERVICES[@]}))
+    ((KEPT_CONNECTIONS <= KEPT_MOST)) || KEPT_CONNECTIONS=$KEPT_MOST
+    one=$(((WORKER_CONNECTIONS - ${#SERVICES[@]} * KEPT_CONNECTIONS) / CONNECTIONS_OF_REQUEST))
+    most=$((workers > 1 ? one * workers * 5 / 6 : one))
+    : "${MAX_CLIENTS:=$((most < 8192 ? most : 8192))}"
     require_number MAX_CLIENTS "${LEAST[MAX_CLIENTS]}" "${MOST[MAX_CLIENTS]}"
     ((MAX_CLIENTS <= most)) ||
         die "MAX_CLIENTS is \"$MAX_CLIENTS\"; set it to at most $most, or raise the limit of $DESCRIPTORS descriptors (ulimit -Hn; worker_connections, where nginx is the host's)"
-    # shellcheck disable=SC2034 # for scripts/run
-    WORKER_CONNECTIONS=$((2 * (MAX_CLIENTS < one ? MAX_CLIENTS : one) + kept))
 }
 
 # What nginx keeps in memory: at least one answer of the longest (nginx.sh has ANSWER_BYTES).

@@ -49,6 +49,16 @@ expect_little_memory() {
     expect_little_memory
 }
 
+@test "more clients on kept connections than MAX_CLIENTS, one call at a time: each call is answered with 200, none cut" {
+    local outer=$RUN_DIR
+    [[ $(ulimit -Hn) == unlimited || $(ulimit -Hn) -ge 4096 ]] || skip "fewer than 4096 descriptors are allowed"
+    (ulimit -n 4096 && start_stack "$BATS_TEST_TMPDIR/few" MAX_CLIENTS=20 && echo "$HTTP_PORT" >"$BATS_TEST_TMPDIR/port")
+    run python3 "$ROOT/tests/lib/fair.py" kept "$(<"$BATS_TEST_TMPDIR/port")" 2000
+    expect_equal 2000 "$output" "calls answered with 200"
+    RUN_DIR=$BATS_TEST_TMPDIR/few end_stack
+    RUN_DIR=$outer
+}
+
 # is_logged COUNT : so many lines of calls with ?rotated= in the access log and the one before it
 is_logged() {
     (($(cat "$RUN_DIR"/log/access.log{.1,} | grep -c "/api?rotated=") >= $1))
