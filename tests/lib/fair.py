@@ -6,11 +6,14 @@ usage: fair.py frozen PORT RATE SECONDS PID...     freeze these services, offer 
                                                    it go on, and make so many calls
        fair.py kept PORT COUNT                     so many connections, a call on each, then another on each; print how many
                                                    of the second ones were answered with 200
+       fair.py workers PORT COUNT                  so many connections, one by one, a request on each; print how many each worker has
+       fair.py too-many PORT COUNT                 so many connections come and go; print how many of 20 requests after it are answered
        fair.py one-by-one PORT GAP COUNT PID...    so many connections, GAP ms apart, a call on each; then calls on all of them;
                                                    print which part of the CPU time each of these nginx workers took
 """
 
 import asyncio
+import collections
 import os
 import resource
 import select
@@ -129,6 +132,32 @@ def kept(port, count):
     print(sum(client.call() == 200 for client in clients))
 
 
+def said(client):
+    """What the nginx of accept-module.bats answers: the pid of the worker; nothing when it does not."""
+    client.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    data, piece = bytearray(), b"-"
+    while piece and not is_whole(data):
+        piece = client.socket.recv(65536)
+        data += piece
+    return bytes(data).partition(b"\r\n\r\n")[2]
+
+
+def workers(port, count):
+    clients, of = [], collections.Counter()
+    for _ in range(int(count)):
+        clients.append(Client(port))
+        of[said(clients[-1])] += 1
+    print(*of.values(), sep="\n")
+
+
+def too_many(port, count):
+    clients = [Client(port) for _ in range(int(count))]
+    select.select([clients[-1].socket], [], [], 1)  # nginx has had its time
+    for client in clients:
+        client.socket.close()
+    print("answered", sum(said(Client(port)) != b"" for _ in range(20)), "of 20")
+
+
 def cpu_ticks(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
         fields = stat.read().rpartition(")")[2].split()
@@ -157,4 +186,4 @@ def one_by_one(port, gap, count, *workers):
 
 
 if __name__ == "__main__":
-    {"frozen": frozen, "slow": slow, "kept": kept, "one-by-one": one_by_one}[sys.argv[1]](*sys.argv[2:])
+    {"frozen": frozen, "slow": slow, "kept": kept, "workers": workers, "too-many": too_many, "one-by-one": one_by_one}[sys.argv[1]](*sys.argv[2:])

@@ -59,6 +59,24 @@ expect_little_memory() {
     RUN_DIR=$outer
 }
 
+# expect_shares_of GAP : 64 clients that come so many ms apart: no worker of nginx has less than 0.8 of its part of their CPU
+# time, which is 40:60 when there are two
+expect_shares_of() {
+    local nginx workers share
+    nginx=$(<"$RUN_DIR/nginx.pid")
+    read -ra workers <"/proc/$nginx/task/$nginx/children" || true
+    run python3 "$ROOT/tests/lib/fair.py" one-by-one "$HTTP_PORT" "$1" 64 "${workers[@]}"
+    for share in $output; do
+        awk "BEGIN { exit !($share * ${#workers[@]} >= 0.8) }" || { echo "shares of CPU time, $1 ms apart: $output" >&2; return 1; }
+    done
+}
+
+@test "64 clients that connect one by one, 10 ms and 1 ms apart: each nginx worker has its part of their CPU time" {
+    expect_shares_of 10
+    expect_shares_of 1
+    expect_shares_of 10
+}
+
 # is_logged COUNT : so many lines of calls with ?rotated= in the access log and the one before it
 is_logged() {
     (($(cat "$RUN_DIR"/log/access.log{.1,} | grep -c "/api?rotated=") >= $1))
