@@ -2,6 +2,9 @@
 # after words.sh and services.sh.
 # shellcheck shell=bash
 
+# shellcheck source=scripts/lib/workers.sh
+source "$ROOT/scripts/lib/workers.sh"
+
 SETTING_NAMES=()
 declare -A LEAST=() MOST=() DEFAULT=() OWNER=() MEANING=() # of each, by its name; "-" where there is none
 
@@ -80,15 +83,14 @@ worker_connections() {
 
 # What the workers let in together. Clients are not shared out evenly: one worker may have a fifth more than its part.
 settings_clients() {
-    local workers one most
-    workers=$(getconf _NPROCESSORS_ONLN) # as nginx counts them
+    local one most
     DESCRIPTORS=$(ulimit -Hn)
     [[ $DESCRIPTORS != unlimited ]] && ((DESCRIPTORS < 65536)) || DESCRIPTORS=65536
-    worker_connections "$workers"
+    worker_connections "$NGINX_WORKERS"
     KEPT_CONNECTIONS=$((WORKER_CONNECTIONS / KEPT_PART / ${#SERVICES[@]}))
     ((KEPT_CONNECTIONS <= KEPT_MOST)) || KEPT_CONNECTIONS=$KEPT_MOST
     one=$(((WORKER_CONNECTIONS - ${#SERVICES[@]} * KEPT_CONNECTIONS) / CONNECTIONS_OF_REQUEST))
-    most=$((workers > 1 ? one * workers * 5 / 6 : one))
+    most=$((NGINX_WORKERS > 1 ? one * NGINX_WORKERS * 5 / 6 : one))
     : "${MAX_CLIENTS:=$((most < 8192 ? most : 8192))}"
     require_number MAX_CLIENTS "${LEAST[MAX_CLIENTS]}" "${MOST[MAX_CLIENTS]}"
     ((MAX_CLIENTS <= most)) ||
@@ -178,6 +180,7 @@ settings_load() {
     [[ $BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$ ]] ||
         die "BIND is \"$BIND\"; set it to an IP address of this machine, 0.0.0.0 or :: for all"
     settings_front
+    settings_workers
     settings_clients
     settings_held
     settings_tls
@@ -194,7 +197,7 @@ settings_check_services() {
 # settings_keep : for who changes the running copy later; also what came of the limits of this shell
 settings_keep() {
     local name lines=
-    for name in "${SETTING_NAMES[@]}" DESCRIPTORS KEPT_CONNECTIONS WORKER_CONNECTIONS; do
+    for name in "${SETTING_NAMES[@]}" NGINX_WORKERS DESCRIPTORS KEPT_CONNECTIONS WORKER_CONNECTIONS; do
         [[ ! -v $name ]] || lines+="export $name=${!name@Q}"$'\n'
     done
     { printf %s "$lines" >"$RUN_DIR/settings"; } 2>/dev/null ||

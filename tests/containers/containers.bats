@@ -256,8 +256,26 @@ page() {
     done
 }
 
+# workers_of_nginx OPTION... : that an nginx has in a container with these options of docker run
+workers_of_nginx() {
+    local name=workers-$$ count
+    docker run -d --rm --name "$name" "$@" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    wait_until 10 docker exec "$name" curl -sq --noproxy '*' -o /dev/null http://127.0.0.1:8080/ || docker logs "$name" >&2
+    count=$(docker top "$name" -o pid,args | grep -c 'nginx: worker process$')
+    docker rm -f "$name" >/dev/null
+    echo "$count"
+}
+
+@test "nginx has a worker for each processor that its container may use, and no more than fit into its memory" {
+    (($(nproc) > 1)) || skip "one processor shows nothing"
+    expect_equal 1 "$(workers_of_nginx --cpus 0.5)" "with half a processor"
+    expect_equal 1 "$(workers_of_nginx --cpuset-cpus 0)" "with one processor of the machine's"
+    expect_equal 1 "$(workers_of_nginx --memory 64m)" "in 64 MiB"
+    expect_equal 2 "$(workers_of_nginx --cpus 2 --memory 128m)" "with two processors and 128 MiB"
+}
+
 @test "the nginx image has of scripts/ what fills in its files, and of nginx/ no source of a module" {
-    expect_equal '/srv/scripts/lib nginx.sh services.sh settings.sh settings.tsv words.sh' \
+    expect_equal '/srv/scripts/lib nginx.sh services.sh settings.sh settings.tsv words.sh workers.sh' \
         "$(docker exec "$(container nginx)" sh -c 'echo /srv/scripts/* $(ls /srv/scripts/lib)')"
     expect_equal '' "$(docker exec "$(container nginx)" find /srv -name '*.c' -o -name config -o -name Dockerfile)"
 }
