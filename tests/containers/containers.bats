@@ -239,7 +239,7 @@ page() {
     run docker run --rm -e MAX_BODY_BYTES=many "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_match '^entrypoint: MAX_BODY_BYTES is "many"' "$output"
-    run docker run --rm --user 10002 "local/cgi-nginx:$IMAGE_TAG"
+    run docker run --rm --user 10002:10002 "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_equal 'entrypoint: RUN_DIR is "/run/app"; user 10002 cannot write there, so mount a volume that it owns' "$output"
 }
@@ -256,11 +256,29 @@ page() {
     done
 }
 
+# begins_to_answer CONTAINER
+begins_to_answer() {
+    wait_until 10 docker exec "$1" curl -sq --noproxy '*' -o /dev/null http://127.0.0.1:8080/ || { docker logs "$1" >&2 && return 1; }
+}
+
+@test "each image runs as a user that nobody knows, in group 0, as OpenShift has it" {
+    local service name=stranger-$$
+    for service in "${SERVICES[@]}"; do
+        docker run -d --rm --name "$name" --read-only --user 1234567:0 "local/cgi-$service:$IMAGE_TAG" >/dev/null
+        wait_until 10 docker exec "$name" is-healthy || docker logs "$name" >&2
+        docker rm -f "$name" >/dev/null
+    done
+    docker run -d --rm --name "$name" --read-only --user 1234567:0 "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    begins_to_answer "$name" || { docker rm -f "$name" && return 1; }
+    expect_equal 1234567:0 "$(docker exec "$name" stat -c %u:%g /run/app/tls/key.pem)"
+    docker rm -f "$name" >/dev/null
+}
+
 # workers_of_nginx OPTION... : that an nginx has in a container with these options of docker run
 workers_of_nginx() {
     local name=workers-$$ count
     docker run -d --rm --name "$name" "$@" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
-    wait_until 10 docker exec "$name" curl -sq --noproxy '*' -o /dev/null http://127.0.0.1:8080/ || docker logs "$name" >&2
+    begins_to_answer "$name"
     count=$(docker top "$name" -o pid,args | grep -c 'nginx: worker process$')
     docker rm -f "$name" >/dev/null
     echo "$count"
