@@ -12,7 +12,7 @@ load lib/ecs
 setup() {
     copy=$BATS_TEST_TMPDIR/copy
     mkdir -p "$copy/tests/lib"
-    cp -r "$ROOT"/{services,sample,scripts,host,nginx,Dockerfile,README.md,*.yml} "$copy"
+    cp -r "$ROOT"/{services,sample,scripts,host,nginx,kubernetes,Dockerfile,README.md,*.yml} "$copy"
     cp -r "$ROOT/tests/ecs" "$copy/tests"
     cp "$ROOT/tests/lib/pod.py" "$copy/tests/lib"
 }
@@ -72,14 +72,14 @@ add_services() {
         expect_equal "wrote $file" "$(generate)"
         cmp "$copy/$file" "$good"
         count=$((count + 1))
-    done < <(cd "$copy" && grep -rl --include='*.yml' --include=README.md --include=settings ' generated: ' ./*.* host | sed 's|^\./||')
+    done < <(cd "$copy" && grep -rl --include='*.yml' --include=README.md --include=settings ' generated: ' . | sed 's|^\./||')
     expect_equal 10 "$count"
 }
 
 @test "a change of services, or of settings.tsv, is stale in each file that tells of it" {
     sed -i '/^app /s/128  128/256  192/' "$copy/services"
     run generate --check
-    expect_refusal 'stale: docker-compose.yml, docker-compose.override.yml, ecs-params.yml, ecs-params.fargate.yml, kubernetes.yml and cloudformation.yml; ./scripts/generate writes them'
+    expect_refusal 'stale: docker-compose.yml, docker-compose.override.yml, ecs-params.yml, ecs-params.fargate.yml, kubernetes/base/cgi.yml and cloudformation.yml; ./scripts/generate writes them'
     cp "$ROOT/services" "$copy"
     sed -i '/^UPSTREAM_TIMEOUT/s/\t5\t/\t7\t/' "$copy/scripts/lib/settings.tsv"
     run generate --check
@@ -106,8 +106,8 @@ ecs-params.yml|/generated: ecs-order/d|ecs-params.yml: an "end of generated" has
 ecs-params.yml|/generated: ecs-order/,/end of/d|ecs-params.yml has no line "generated: ecs-order"; git diff ecs-params.yml says where it was
 ecs-params.yml|0,/end of generated/{/end of generated/d}|ecs-params.yml: "generated: ecs-order" has no "end of generated" before the next block
 ecs-params.yml|$!N;/end of generated\nrun/{s/.*\n//};P;D|ecs-params.yml: "generated: ecs-services" has no "end of generated" after it
-kubernetes.yml|/end of generated/a\            # generated: pod-addresses (x)\n            # end of generated|kubernetes.yml has two lines "generated: pod-addresses"; one block of them is to go
-kubernetes.yml|s/generated: pod-services/generated: pod-servises/|kubernetes.yml has no line "generated: pod-services"; git diff kubernetes.yml says where it was
+kubernetes/base/cgi.yml|/end of generated/a\            # generated: pod-addresses (x)\n            # end of generated|kubernetes/base/cgi.yml has two lines "generated: pod-addresses"; one block of them is to go
+kubernetes/base/cgi.yml|s/generated: pod-services/generated: pod-servises/|kubernetes/base/cgi.yml has no line "generated: pod-services"; git diff kubernetes/base/cgi.yml says where it was
 README.md|/end of generated/a<!-- generated: more (x) -->\n<!-- end of generated -->|README.md has a line "generated: more", and no such block; it has settings-table
 CASES
     rm "$copy/host/settings"

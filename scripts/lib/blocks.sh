@@ -215,7 +215,7 @@ ecs_task_size() {
 TEXT
 }
 
-# ---- kubernetes.yml ----
+# ---- kubernetes/ ----
 
 pod_addresses() {
     for_each pod_address
