@@ -8,7 +8,6 @@
 NAME=cgi-message # of the user, and of each folder
 SOCKETS=/run/$NAME
 RUN_DIR=/var/lib/$NAME
-DRAIN_SECONDS=25 # longer than the services' own limit, 20 s
 # shellcheck disable=SC2034 # for routing.sh
 TOOL='cgi-message '
 
@@ -131,7 +130,7 @@ start_one() {
 
 stop_one() {
     wait_until 5 is_launched "$1" || true
-    daemon "$1" --stop --remove-pidfile --retry "TERM/$DRAIN_SECONDS/KILL/5"
+    daemon "$1" --stop --remove-pidfile --retry "TERM/$STOP_SECONDS/KILL/5"
     rm -rf -- "${SOCKETS:?}/$1"
 }
 

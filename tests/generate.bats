@@ -12,7 +12,7 @@ load lib/ecs
 setup() {
     copy=$BATS_TEST_TMPDIR/copy
     mkdir -p "$copy/tests/lib"
-    cp -r "$ROOT"/{services,sample,scripts,host,nginx,kubernetes,Dockerfile,README.md,*.yml} "$copy"
+    cp -r "$ROOT"/{services,sample,scripts,host,nginx,kubernetes,cgi-common,Dockerfile,README.md,*.yml} "$copy"
     cp -r "$ROOT/tests/ecs" "$copy/tests"
     cp "$ROOT/tests/lib/pod.py" "$copy/tests/lib"
 }
@@ -219,6 +219,33 @@ CASES
         done
         env "$name=$most" "$BUILD_DIR/cgi-app" -t
     done < <(grep -v '^#' "$ROOT/scripts/lib/settings.tsv")
+}
+
+# A line a case: a file, sed's script, and what is said of it.
+@test "what takes time to end agrees with times.sh, or --check says where not" {
+    local file change expected
+    while IFS='|' read -r file change expected; do
+        sed -i "$change" "$copy/$file"
+        run generate --check
+        expect_refusal "$expected"
+        cp "$ROOT/$file" "$copy/$file"
+    done <<'CASES'
+cgi-common/responder/dispatcher.c|s/DRAIN_MS = 20/DRAIN_MS = 30/|cgi-common/responder/dispatcher.c has no "DISPATCHER_DRAIN_MS = 20 * 1000,"; scripts/lib/times.sh says otherwise
+host/service.unit|s/^TimeoutStopSec=25/TimeoutStopSec=20/|host/service.unit has no "TimeoutStopSec=25"; scripts/lib/times.sh says otherwise
+README.md|s/worker_shutdown_timeout 20s/worker_shutdown_timeout 10s/|README.md has no "worker_shutdown_timeout 20s;"; scripts/lib/times.sh says otherwise
+docker-compose.yml|s/stop_grace_period: 25s/stop_grace_period: 10s/|stale: docker-compose.yml; ./scripts/generate writes them
+kubernetes/base/cgi.yml|s/PeriodSeconds: 55/PeriodSeconds: 40/|stale: kubernetes/base/cgi.yml; ./scripts/generate writes them
+cloudformation.yml|/^  StopTimeout:/,/Default/s/25/20/|stale: cloudformation.yml; ./scripts/generate writes them
+CASES
+}
+
+@test "another drain of nginx, or of the services, is in all that waits for it" {
+    need_aws
+    sed -i 's/^NGINX_DRAIN_SECONDS=20 /NGINX_DRAIN_SECONDS=40 /' "$copy/scripts/lib/times.sh"
+    generate >/dev/null
+    expect_equal "45s 45s 45s" "$(sed -n 's/.*stop_grace_period: //p' "$copy/docker-compose.yml" | head -n 3 | paste -sd ' ')"
+    expect_equal 75 "$(sed -n 's/.*terminationGracePeriodSeconds: //p' "$copy/kubernetes/base/cgi.yml" | head -n 1)"
+    expect_equal '' "$(python "$copy/tests/lib/pod.py" "$copy"/{kubernetes,docker-compose,docker-compose.override}.yml 2>&1)" pod.py
 }
 
 # ---- other services ----

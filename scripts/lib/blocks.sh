@@ -78,6 +78,10 @@ service_name() {
     block+="      - $name"$'\n'
 }
 
+compose_end() {
+    block+="    stop_grace_period: ${STOP_SECONDS}s"$'\n'
+}
+
 compose_services() {
     for_each compose_service
 }
@@ -101,7 +105,7 @@ TEXT
     read_only: true
     cap_drop:
       - ALL
-    stop_grace_period: 25s
+    stop_grace_period: ${STOP_SECONDS}s
     restart: unless-stopped
     deploy:
       resources:
@@ -217,6 +221,20 @@ TEXT
 
 # ---- kubernetes/ ----
 
+pod_end() {
+    block+="      terminationGracePeriodSeconds: $POD_SECONDS"$'\n'
+}
+
+# nginx_end : Kubernetes needs a while until it sends a pod that ends no more clients
+nginx_end() {
+    append <<TEXT
+          lifecycle:
+            preStop:
+              exec:
+                command: ["sleep", "$ROUTED_SECONDS"]
+TEXT
+}
+
 pod_addresses() {
     for_each pod_address
 }
@@ -247,7 +265,7 @@ pod_service() {
           lifecycle:
             preStop:
               exec:
-                command: ["sleep", "20"]    # nginx drains first, and calls until then
+                command: ["flock", "--shared", "--timeout", "$NGINX_GONE_SECONDS", "/run/pod/nginx", "true"]
           resources:
             requests:
               cpu: $((cpu * 2000 / 1024))m
@@ -259,6 +277,9 @@ pod_service() {
             readOnlyRootFilesystem: true
             capabilities:
               drop: ["ALL"]
+          volumeMounts:
+            - name: pod
+              mountPath: /run/pod
 TEXT
 }
 
@@ -280,6 +301,14 @@ stack_parameters() {
 TEXT
     stack_container nginx Nginx "$NGINX_CPU" "$NGINX_MEMORY"
     for_each stack_service_parameters
+    append <<TEXT
+  StopTimeout:
+    Type: Number
+    Default: $STOP_SECONDS
+    MinValue: 2
+    MaxValue: 120
+    Description: Seconds that a container has to drain
+TEXT
 }
 
 stack_service_parameters() {

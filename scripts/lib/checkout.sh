@@ -5,7 +5,6 @@
 # bin/app-blue/cgi-app, its program, a copy: a worker that dies is replaced by one of the same build.
 # shellcheck shell=bash
 
-DRAIN_SECONDS=25 # longer than nginx's worker_shutdown_timeout and the services' own limit, 20 s each
 # shellcheck disable=SC2034 # for routing.sh
 TOOL=./scripts/               # and start, route, stop
 SUPERVISOR=(serve spawn-fcgi multiwatch) # what an instance's pid is in turn
@@ -112,8 +111,8 @@ end() {
     shift
     (($#)) || return 0
     kill "-$signal" "$@" 2>/dev/null || true
-    wait_until "$DRAIN_SECONDS" all_gone "$@" && return
-    complain "still running after $DRAIN_SECONDS s, killed: $*"
+    wait_until "$STOP_SECONDS" all_gone "$@" && return
+    complain "still running after $STOP_SECONDS s, killed: $*"
     kill -KILL "$@" 2>/dev/null || true
 }
 

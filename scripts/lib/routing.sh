@@ -125,8 +125,8 @@ begin_set() {
 finish_set() {
     INSTANCES[$1]=0
     take_over || return 1
-    wait_until "$DRAIN_SECONDS" has_drained "$(nginx_pid)" ||
-        complain "nginx still finishes requests after $DRAIN_SECONDS s; ending $1 all the same"
+    wait_until "$STOP_SECONDS" has_drained "$(nginx_pid)" ||
+        complain "nginx still finishes requests after $STOP_SECONDS s; ending $1 all the same"
     end_set "$1"
 }
 

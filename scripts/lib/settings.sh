@@ -2,6 +2,8 @@
 # after words.sh and services.sh.
 # shellcheck shell=bash
 
+# shellcheck source=scripts/lib/times.sh
+source "$ROOT/scripts/lib/times.sh"
 # shellcheck source=scripts/lib/workers.sh
 source "$ROOT/scripts/lib/workers.sh"
 

@@ -293,7 +293,7 @@ workers_of_nginx() {
 }
 
 @test "the nginx image has of scripts/ what fills in its files, and of nginx/ no source of a module" {
-    expect_equal '/srv/scripts/lib nginx.sh services.sh settings.sh settings.tsv words.sh workers.sh' \
+    expect_equal '/srv/scripts/lib nginx.sh services.sh settings.sh settings.tsv times.sh words.sh workers.sh' \
         "$(docker exec "$(container nginx)" sh -c 'echo /srv/scripts/* $(ls /srv/scripts/lib)')"
     expect_equal '' "$(docker exec "$(container nginx)" find /srv -name '*.c' -o -name config -o -name Dockerfile)"
 }

@@ -35,7 +35,7 @@ setup_file() {
 teardown_file() {
     [[ -n ${POD:-} ]] || return 0
     podman $PODMAN_LOG kube down "$POD"
-    podman $PODMAN_LOG volume rm run >/dev/null 2>&1 || true
+    podman $PODMAN_LOG volume rm run pod >/dev/null 2>&1 || true
     # shellcheck disable=SC2046 # a word each
     podman $PODMAN_LOG image rm -f $(full_names "$IMAGE_TAG" | sed 's|^|localhost/|') >/dev/null
     remove_images "$IMAGE_TAG"
@@ -97,6 +97,57 @@ has_restarted() {
     wait_until 20 answers
     kill -KILL "$(podman $PODMAN_LOG inspect -f '{{.State.Pid}}' "$POD_NAME-pod-0-$CALLED")"
     wait_until 20 has_restarted "$CALLED"
+}
+
+# pod_says EXPRESSION : of the pod's description, in Python, where it is called pod and a container of it c
+pod_says() {
+    python3 -c 'import shlex, sys, yaml
+pod = next(yaml.safe_load_all(open(sys.argv[1])))["spec"]["template"]["spec"]
+containers = {c["name"]: c for c in pod["containers"]}
+print(eval(sys.argv[2]))' "$POD" "$1"
+}
+
+# end_as_kubelet CONTAINER : its preStop, its signal, and it is killed when the pod's time is over
+end_as_kubelet() {
+    local before=$SECONDS grace command
+    grace=$(pod_says 'pod["terminationGracePeriodSeconds"]')
+    command=$(pod_says "shlex.join(containers['$1']['lifecycle']['preStop']['exec']['command'])")
+    eval "in_pod $1 timeout $grace $command" || echo "preStop of $1 failed: $?"
+    podman $PODMAN_LOG stop -t $((grace - SECONDS + before)) "$POD_NAME-pod-0-$1" >/dev/null
+}
+
+# has_passed SECONDS : since $began
+has_passed() {
+    ((SECONDS - began >= $1))
+}
+
+# ended_at CONTAINER : in milliseconds
+ended_at() {
+    date -d "$(podman $PODMAN_LOG inspect -f '{{.State.FinishedAt.Format "2006-01-02T15:04:05.000Z07:00"}}' "$POD_NAME-pod-0-$1")" +%s%3N
+}
+
+# The last one that asks the pod.
+@test "a pod that ends: an upload of 22 s is answered, then nginx ends, and the services after it, at once" {
+    local go=$BATS_TEST_TMPDIR/go out=$BATS_TEST_TMPDIR/slow began client kubelets=() service
+    wait_until 20 answers
+    python3 "$ROOT/tests/lib/http.py" slow "$HTTP_PORT" "$go" >"$out" 3>&- &
+    client=$!
+    wait_until 10 grep -q begun "$out"
+    began=$SECONDS
+    for service in "${IMAGES[@]}"; do
+        end_as_kubelet "$service" 3>&- &
+        kubelets+=($!)
+    done
+    wait_until 30 has_passed 22
+    touch "$go"
+    wait "$client"
+    wait "${kubelets[@]}"
+    expect_equal 200 "$(tail -n 1 "$out")" "status of the upload"
+    for service in "${SERVICES[@]}"; do
+        expect_equal 0 "$(podman $PODMAN_LOG inspect -f '{{.State.ExitCode}}' "$POD_NAME-pod-0-$service")" "$service"
+        (($(ended_at "$service") >= $(ended_at nginx)))
+    done
+    (($(pod_says 'pod["terminationGracePeriodSeconds"]') - (SECONDS - began) > 20)) # nobody waited for a time-out
 }
 
 @test "it agrees with docker-compose.yml: images, ports, addresses, user, memory; what drains first outlives nobody" {

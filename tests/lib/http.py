@@ -6,6 +6,8 @@ usage: http.py free-port                      print a port that nothing listens 
        http.py problem STATUS < BODY          check RFC 9457's members, print the detail
        http.py half PORT COUNT GO-FILE        begin COUNT requests, print "begun" once the server has taken all, finish
                                               them when GO-FILE exists; print how many had the right answer
+       http.py slow PORT GO-FILE              begin an upload, print "begun", send a byte each half second, and the others
+                                              when GO-FILE exists; print the status
        http.py json-lines < LINES             check that each line is a JSON object; print how many
        http.py h2 TLS-PORT < LINES            HTTP/2: send a request of these headers, "name: value" a line, as they stand;
                                               return when there is an answer to it
@@ -89,6 +91,19 @@ def half(port, count, go_file):
     print(sum(sample.is_right(reply.partition(b"\r\n\r\n")[2]) for reply in replies))
 
 
+def slow(port, go_file):
+    request = json.dumps({"message": "hello" * 1000}).encode()
+    connection = begin(port, request)
+    print("begun", flush=True)
+    sent = 5
+    while not os.path.exists(go_file):
+        connection.sendall(request[sent : sent + 1])
+        sent += 1
+        time.sleep(0.5)
+    connection.sendall(request[sent:])
+    print(read_all(connection).split(b" ")[1].decode())
+
+
 def json_lines():
     lines = sys.stdin.read().splitlines()
     for line in lines:
@@ -158,6 +173,7 @@ COMMANDS = {
     "raw": raw,
     "problem": problem,
     "half": half,
+    "slow": slow,
     "json-lines": json_lines,
     "h2": h2,
     "tls-noise": tls_noise,

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """usage: pod.py kubernetes.yml docker-compose.yml docker-compose.override.yml
 
-Say where the first differs from the others in what all tell: images, ports, the services' addresses, user, read-only root, memory. And
-check what only Kubernetes knows: that the Service and the autoscaler find the pod, and that nginx, which calls the others,
-is told to end before them. Nothing is printed, and the status is 0, when all agrees.
+Say where the first differs from the others in what all tell: images, ports, the services' addresses, read-only root,
+user, memory, writable folders, and how long each may take to end. And check what only Kubernetes knows: that the Service
+and the autoscaler find the pod, and that what ends after another waits for the longest time that the other may take. Nothing is printed, and the status is 0, when all agrees.
 """
 
+import os
 import re
 import sys
 
 import yaml
 
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+LOCK = "/run/pod"  # the folder of the lock by which the services of a pod see that nginx has gone
 UNITS = {"m": 1 << 20, "M": 1 << 20, "Mi": 1 << 20, "G": 1 << 30, "Gi": 1 << 30}
 
 
@@ -34,7 +37,7 @@ def from_pod(spec, container):
         "dropped capabilities are": context["capabilities"]["drop"],
         "privileges can be gained:": context["allowPrivilegeEscalation"],
         "memory is": in_bytes(container["resources"]["limits"]["memory"]),
-        "writable folders are": [mount["mountPath"] for mount in container.get("volumeMounts", [])],
+        "writable folders are": [mount["mountPath"] for mount in container["volumeMounts"] if mount["mountPath"] != LOCK],
     }
 
 
@@ -83,6 +86,37 @@ def metrics_faults(template, service):
         yield f"the Service could send clients to {port}, where the page for Prometheus is"
 
 
+def longest_drain():
+    """Of nginx and of a service, in seconds, as they have it themselves."""
+    with open(f"{ROOT}/scripts/lib/times.sh", encoding="utf-8") as file:
+        nginx = int(re.search(r"^NGINX_DRAIN_SECONDS=(\d+)", file.read(), re.M)[1])
+    with open(f"{ROOT}/cgi-common/responder/dispatcher.c", encoding="utf-8") as file:
+        service = int(re.search(r"DISPATCHER_DRAIN_MS = (\d+) \* 1000,", file.read())[1])
+    return nginx, service
+
+
+def pod_end_faults(spec):
+    """preStop and drain of nginx, then those of the services, then the pod is killed: each within what waits for it."""
+    nginx_drain, service_drain = longest_drain()
+    ends = {c["name"]: c["lifecycle"]["preStop"]["exec"]["command"] for c in spec["containers"]}
+    holder = next(c["command"] for c in spec["containers"] if c["name"] == "nginx")
+    nginx_gone = int(ends.pop("nginx")[1]) + nginx_drain
+    for name, (*command, wait, lock, _) in ends.items():
+        if command != ["flock", "--shared", "--timeout"] or holder[:3] != ["flock", "--no-fork", lock]:
+            yield f"{name}: its preStop does not wait for the lock that nginx holds"
+        if int(wait) <= nginx_gone:
+            yield f"{name}: waits {wait} s for nginx, which may take {nginx_gone}"
+        if spec["terminationGracePeriodSeconds"] <= int(wait) + service_drain:
+            yield f"{name}: may take {int(wait) + service_drain} s, the pod has {spec['terminationGracePeriodSeconds']}"
+
+
+def compose_end_faults(compose):
+    for name, service in compose["services"].items():
+        drain = longest_drain()[name != "nginx"]
+        if int(service["stop_grace_period"].rstrip("s")) <= drain:
+            yield f"{name}: is killed by docker-compose.yml after {service['stop_grace_period']}, and may take {drain} s"
+
+
 def faults(deployment, service, scaler):
     template = deployment["spec"]["template"]
     labels = template["metadata"]["labels"]
@@ -101,22 +135,18 @@ def faults(deployment, service, scaler):
     for container in template["spec"]["containers"]:
         if "cpu" not in container["resources"]["requests"]:
             yield f"{container['name']}: requests no cpu, so the HorizontalPodAutoscaler has nothing to go by"
-    waits = {c["name"]: int(c["lifecycle"]["preStop"]["exec"]["command"][1]) for c in template["spec"]["containers"]}
-    if waits["nginx"] >= min(wait for name, wait in waits.items() if name != "nginx"):
-        yield "nginx does not end before the services"
-    if template["spec"]["terminationGracePeriodSeconds"] <= max(waits.values()):
-        yield "the pod is killed before all were told to end"
+    yield from pod_end_faults(template["spec"])
 
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
-        deployment, service, scaler = yaml.safe_load_all(file)
+        deployment, *others = yaml.safe_load_all(file)
     with open(sys.argv[2], encoding="utf-8") as file:
         compose = yaml.safe_load(file)
     with open(sys.argv[3], encoding="utf-8") as file:
         for name, more in yaml.safe_load(file)["services"].items():
             compose["services"][name].update(more)
-    found = [*differences(deployment, compose), *faults(deployment, service, scaler)]
+    found = [*differences(deployment, compose), *faults(deployment, *others), *compose_end_faults(compose)]
     for line in found:
         print(line)
     return bool(found)
