@@ -119,7 +119,7 @@ CASES
     local before
     sed -i '/^app /s/128  128/256  192/' "$copy/services"
     before=$(hashes)
-    run bash -c 'ulimit -c 0; ulimit -f 8; exec "$1"' x "$copy/scripts/generate" # 8 KiB: cloudformation.yml has more, and comes last
+    run bash -c 'ulimit -c 0; ulimit -f 16; exec "$1"' x "$copy/scripts/generate" # 16 KiB: cloudformation.yml has more, and comes last
     expect_refusal 'cloudformation.yml.new cannot be written; nothing has changed'
     expect_equal "$before" "$(hashes)"
 }

@@ -256,12 +256,14 @@ pod_service() {
         - name: $name
           image: local/cgi-$name:latest
           imagePullPolicy: IfNotPresent
+          args: ["127.0.0.1"]
           livenessProbe:
             exec:
               command: ["ask-health", "$port"]
             initialDelaySeconds: 5
             periodSeconds: 5
             timeoutSeconds: 3
+            terminationGracePeriodSeconds: 5
           lifecycle:
             preStop:
               exec:
@@ -270,8 +272,10 @@ pod_service() {
             requests:
               cpu: $((cpu * 2000 / 1024))m
               memory: $((memory / 4))Mi
+              ephemeral-storage: 64Mi
             limits:
               memory: ${memory}Mi
+              ephemeral-storage: 1Gi
           securityContext:
             allowPrivilegeEscalation: false
             readOnlyRootFilesystem: true

@@ -2,8 +2,9 @@
 """usage: pod.py kubernetes.yml docker-compose.yml docker-compose.override.yml
 
 Say where the first differs from the others in what all tell: images, ports, the services' addresses, read-only root,
-user, memory, writable folders, and how long each may take to end. And check what only Kubernetes knows: that the Service
-and the autoscaler find the pod, and that what ends after another waits for the longest time that the other may take. Nothing is printed, and the status is 0, when all agrees.
+memory, writable folders, and how long each may take to end. And check what only Kubernetes knows: that all that selects the
+pod finds it, that no user is insisted on, and that what ends after another waits for the longest time that the other may
+take. Nothing is printed, and the status is 0, when all agrees.
 """
 
 import os
@@ -32,7 +33,6 @@ def from_pod(spec, container):
     return {
         "image is": container["image"],
         "ports are": [port["containerPort"] for port in container.get("ports", [])],
-        "user is": f'{context["runAsUser"]}:{context["runAsGroup"]}',
         "root is read-only:": context["readOnlyRootFilesystem"],
         "dropped capabilities are": context["capabilities"]["drop"],
         "privileges can be gained:": context["allowPrivilegeEscalation"],
@@ -45,7 +45,6 @@ def from_compose(service):
     return {
         "image is": default(service["image"]),
         "ports are": [int(default(port).split(":")[-1]) for port in service.get("ports", [])],
-        "user is": service["user"],
         "root is read-only:": service["read_only"],
         "dropped capabilities are": service["cap_drop"],
         "privileges can be gained:": "no-new-privileges" not in service["security_opt"],
@@ -117,7 +116,43 @@ def compose_end_faults(compose):
             yield f"{name}: is killed by docker-compose.yml after {service['stop_grace_period']}, and may take {drain} s"
 
 
-def faults(deployment, service, scaler):
+def probe_faults(spec):
+    """A container that hangs is replaced within 30 s: probes that fail, the end that it gets, 2 s that it always gets."""
+    for container in spec["containers"]:
+        probe = container["livenessProbe"]
+        failed = probe["periodSeconds"] * probe.get("failureThreshold", 3) + probe["timeoutSeconds"]
+        if failed + probe["terminationGracePeriodSeconds"] + 2 > 30:
+            yield f"{container['name']}: hangs for more than 30 s until it is replaced"
+
+
+def memory_faults(spec):
+    """As many workers of nginx as its limit allows (scripts/lib/workers.sh) take no more at rest than it asks for."""
+    resources = next(c["resources"] for c in spec["containers"] if c["name"] == "nginx")
+    with open(f"{ROOT}/scripts/lib/workers.sh", encoding="utf-8") as file:
+        share = int(re.search(r"^WORKER_MIB=(\d+)", file.read(), re.M)[1])
+    workers = in_bytes(resources["limits"]["memory"]) // UNITS["Mi"] // share
+    if in_bytes(resources["requests"]["memory"]) // UNITS["Mi"] < 19 + 8.5 * workers:
+        yield f"nginx: asks for less memory than {workers} workers take at rest"
+
+
+def inside_faults(spec):
+    """Nothing of the cluster gets into the pod but by nginx's ports."""
+    if spec.get("enableServiceLinks", True):
+        yield "enableServiceLinks is not false"
+    for container in spec["containers"]:
+        if container["name"] != "nginx" and container.get("args") != ["127.0.0.1"]:
+            yield f"{container['name']}: listens for more than its pod"
+
+
+def user_faults(spec):
+    for context in [spec["securityContext"], *(container["securityContext"] for container in spec["containers"])]:
+        for key in {"runAsUser", "runAsGroup", "fsGroup"} & context.keys():
+            yield f"{key} is {context[key]}; OpenShift chooses it"
+    if not spec["securityContext"]["runAsNonRoot"]:
+        yield "root may run it"
+
+
+def faults(deployment, service, scaler, budget, policy):
     template = deployment["spec"]["template"]
     labels = template["metadata"]["labels"]
     if not labels.items() >= service["spec"]["selector"].items():
@@ -135,7 +170,13 @@ def faults(deployment, service, scaler):
     for container in template["spec"]["containers"]:
         if "cpu" not in container["resources"]["requests"]:
             yield f"{container['name']}: requests no cpu, so the HorizontalPodAutoscaler has nothing to go by"
-    yield from pod_end_faults(template["spec"])
+    selectors = [budget["spec"]["selector"], policy["spec"]["podSelector"]]
+    selectors += [spread["labelSelector"] for spread in template["spec"]["topologySpreadConstraints"]]
+    for selector in selectors:
+        if selector["matchLabels"] != deployment["spec"]["selector"]["matchLabels"]:
+            yield f"{selector} does not select the pod as the Deployment does"
+    for check in (pod_end_faults, probe_faults, memory_faults, inside_faults, user_faults):
+        yield from check(template["spec"])
 
 
 def main():
