@@ -287,6 +287,20 @@ pod_service() {
 TEXT
 }
 
+overlay_images() {
+    local name=nginx
+    overlay_image
+    for_each overlay_image
+}
+
+overlay_image() {
+    append <<TEXT
+  - name: local/cgi-$name
+    newName: registry.example.org/team/cgi-$name
+    newTag: "1.0"
+TEXT
+}
+
 # ---- cloudformation.yml ----
 
 stack_parameters() {
