@@ -10,19 +10,18 @@ build() {
     flock "$BUILD_DIR/lock" make -s -C "$ROOT" BUILD="$BUILD_DIR" "$@" || die "the build failed; see above"
 }
 
-# make_aws : what tests/ecs/requirements.txt names, in $BUILD_DIR/aws. Returns 1 where it cannot be had.
-make_aws() {
-    local wanted=$ROOT/tests/ecs/requirements.txt made=$BUILD_DIR/aws/requirements.txt
-    ! cmp -s "$wanted" "$made" || return 0
-    say "installing what tests/ecs/requirements.txt names"
-    rm -rf -- "$BUILD_DIR/aws"
-    mkdir -p -- "$BUILD_DIR"
-    if ! { /usr/bin/python3 -m venv "$BUILD_DIR/aws" && "$BUILD_DIR/aws/bin/pip" install -q -r "$wanted"; } \
-        >"$BUILD_DIR/aws.log" 2>&1; then
-        say "that failed, $BUILD_DIR/aws.log has the reason; the tests that need it are skipped"
+# make_python FOLDER REQUIREMENTS : what the file names, in this folder. Returns 1 where it cannot be had.
+make_python() {
+    local wanted=$ROOT/$2
+    ! cmp -s "$wanted" "$1/requirements.txt" || return 0
+    say "installing what $2 names"
+    rm -rf -- "$1"
+    mkdir -p -- "${1%/*}"
+    if ! { /usr/bin/python3 -m venv "$1" && "$1/bin/pip" install -q --no-deps -r "$wanted"; } >"$1.log" 2>&1; then
+        say "that failed, $1.log has the reason; the tests that need it are skipped"
         return 1
     fi
-    cp -- "$wanted" "$made"
+    cp -- "$wanted" "$1/requirements.txt"
 }
 
 # settings_image_tag: this commit, as git describes it, where IMAGE_TAG does not say another.

@@ -35,6 +35,9 @@ packages_for() {
     ecs-test) # Debian's aws, whatever else bears that name; what makes tests/ecs/requirements.txt a folder of programs
         printf '%s\n' 'awscli /usr/bin/aws' 'jq jq' 'python3-venv /usr/share/doc/python3-venv'
         ;;
+    kubernetes) # what makes tests/kubernetes/requirements.txt a folder of programs
+        printf '%s\n' 'python3-venv /usr/share/doc/python3-venv'
+        ;;
     deb)
         printf '%s\n' 'debhelper dh' 'dpkg-dev dpkg-buildpackage'
         ;;
