@@ -77,3 +77,13 @@ overlaid() {
     expect_strict "$BATS_TEST_TMPDIR/overlay.yml"
     expect_secure "$BATS_TEST_TMPDIR/overlay.yml"
 }
+
+@test "the component for the Prometheus Operator is of the port and the pods that kubernetes.yml has" {
+    mkdir "$BATS_TEST_TMPDIR/kubernetes"
+    cp -r "$ROOT"/kubernetes/{base,monitoring} "$BATS_TEST_TMPDIR/kubernetes"
+    mkdir "$BATS_TEST_TMPDIR/kubernetes/mine"
+    printf '%s\n' 'resources: [../base]' 'components: [../monitoring]' >"$BATS_TEST_TMPDIR/kubernetes/mine/kustomization.yml"
+    expect_equal '[true,true]' "$(kustomize "$BATS_TEST_TMPDIR/kubernetes/mine" | as_json | jq -sc '
+        (.[] | select(.kind == "Deployment").spec.template) as $pod | .[] | select(.kind == "PodMonitor").spec
+        | [(.podMetricsEndpoints[0].port | IN($pod.spec.containers[].ports[]?.name)), (.selector.matchLabels.app == $pod.metadata.labels.app)]')"
+}

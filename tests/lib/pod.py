@@ -32,7 +32,7 @@ def from_pod(spec, container):
     context = {**spec["securityContext"], **container["securityContext"]}
     return {
         "image is": container["image"],
-        "ports are": [port["containerPort"] for port in container.get("ports", [])],
+        "ports are": [port["containerPort"] for port in container.get("ports", []) if port["name"] != "metrics"],
         "root is read-only:": context["readOnlyRootFilesystem"],
         "dropped capabilities are": context["capabilities"]["drop"],
         "privileges can be gained:": context["allowPrivilegeEscalation"],
@@ -70,19 +70,6 @@ def differences(deployment, compose):
         port = default(compose["services"]["nginx"]["environment"][variable["name"]]).split(":")[1]
         if variable["value"] != f"127.0.0.1:{port}":
             yield f"nginx: {variable['name']} is {variable['value']}, and has to be 127.0.0.1:{port}"
-
-
-def metrics_faults(template, service):
-    """The page is where the annotations say, and only the cluster's inside reaches it."""
-    notes = template["metadata"]["annotations"]
-    nginx = next(c for c in template["spec"]["containers"] if c["name"] == "nginx")
-    listen = {variable["name"]: variable["value"] for variable in nginx["env"]}["METRICS_LISTEN"]
-    if listen != f'0.0.0.0:{notes["prometheus.io/port"]}':
-        yield f'METRICS_LISTEN is {listen}, and prometheus.io/port {notes["prometheus.io/port"]}'
-    open_ports = {port["containerPort"]: port["name"] for c in template["spec"]["containers"] for port in c.get("ports", [])}
-    port = int(notes["prometheus.io/port"])
-    if port in open_ports or port in {p["targetPort"] for p in service["spec"]["ports"]}:
-        yield f"the Service could send clients to {port}, where the page for Prometheus is"
 
 
 def longest_drain():
@@ -135,6 +122,21 @@ def memory_faults(spec):
         yield f"nginx: asks for less memory than {workers} workers take at rest"
 
 
+def metrics_faults(template, service, policy):
+    """Prometheus reads where the annotations say, and no client reaches that."""
+    notes = template["metadata"]["annotations"]
+    nginx = next(c for c in template["spec"]["containers"] if c["name"] == "nginx")
+    listen = {variable["name"]: variable["value"] for variable in nginx["env"]}["METRICS_LISTEN"]
+    port = next(port["containerPort"] for port in nginx["ports"] if port["name"] == "metrics")
+    if (listen, notes["prometheus.io/port"]) != (f"0.0.0.0:{port}", str(port)):
+        yield f'METRICS_LISTEN is {listen}, the port {port}, prometheus.io/port {notes["prometheus.io/port"]}'
+    if any(one["targetPort"] in ("metrics", port) for one in service["spec"]["ports"]):
+        yield "the Service could send clients to the page for Prometheus"
+    for rule in policy["spec"]["ingress"]:
+        if "from" not in rule and any(one["port"] in ("metrics", port) for one in rule["ports"]):
+            yield "the NetworkPolicy lets anybody read the page for Prometheus"
+
+
 def inside_faults(spec):
     """Nothing of the cluster gets into the pod but by nginx's ports."""
     if spec.get("enableServiceLinks", True):
@@ -163,7 +165,6 @@ def faults(deployment, service, scaler, budget, policy):
     for port in service["spec"]["ports"]:
         if port["targetPort"] not in names:
             yield f"the Service's {port['name']} goes to {port['targetPort']}, which is no port of the pod"
-    yield from metrics_faults(template, service)
     target = scaler["spec"]["scaleTargetRef"]
     if (target["kind"], target["name"]) != ("Deployment", deployment["metadata"]["name"]):
         yield "the HorizontalPodAutoscaler scales something else"
@@ -175,6 +176,7 @@ def faults(deployment, service, scaler, budget, policy):
     for selector in selectors:
         if selector["matchLabels"] != deployment["spec"]["selector"]["matchLabels"]:
             yield f"{selector} does not select the pod as the Deployment does"
+    yield from metrics_faults(template, service, policy)
     for check in (pod_end_faults, probe_faults, memory_faults, inside_faults, user_faults):
         yield from check(template["spec"])
 
