@@ -19,6 +19,7 @@
 #include <fastcgi.h>
 #include <fcgiapp.h>
 #include <fcgios.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What libfcgi is connected to. */
@@ -209,8 +210,11 @@ exchange_write(const struct exchange *exchange, FCGX_Request *fcgx, struct answe
 int
 exchange_init(void)
 {
-    int failed = FCGX_Init();
+    int failed;
 
+    /* libfcgi would copy it into an arena; there is none yet */
+    unsetenv("FCGI_WEB_SERVER_ADDRS"); /* NOLINT(concurrency-mt-unsafe): called before there are threads */
+    failed = FCGX_Init();
     if (failed != 0)
         log_line(LEVEL_ERROR, NULL, "libfcgi does not start: error %d", failed);
     return failed != 0 ? -1 : 0;

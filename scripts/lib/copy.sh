@@ -20,6 +20,8 @@ source "$lib/checkout.sh"
 source "$lib/platform.sh"
 # shellcheck source=scripts/lib/routing.sh
 source "$lib/routing.sh"
+# shellcheck source=scripts/lib/http.sh
+source "$lib/http.sh"
 # shellcheck source=scripts/lib/status.sh
 source "$lib/status.sh"
 # shellcheck source=scripts/lib/sample.sh

@@ -1,4 +1,4 @@
-# The call that shows that all of it works: what the file `sample` has. Sourced after words.sh.
+# The call that shows that all of it works: what the file `sample` has. Sourced after words.sh and http.sh.
 # shellcheck shell=bash
 
 # load_sample : the request in SAMPLE_REQUEST; in SAMPLE_ANSWER jq's filter that is true of the right answer
@@ -18,7 +18,6 @@ is_sample_answer() {
 
 # call_sample URL [CURL OPTION...] : send it; the answer is in $answer. Returns 1 if it is not the right one.
 call_sample() {
-    # -q, --noproxy: no rc file, and no proxy of somebody's environment
-    answer=$(curl -q --noproxy '*' -sS --max-time 10 "${@:2}" -d "$SAMPLE_REQUEST" "$1/api" 2>&1) || return
+    answer=$(call_http -sS --max-time 10 "${@:2}" -d "$SAMPLE_REQUEST" "$1/api" 2>&1) || return
     is_sample_answer "$answer"
 }

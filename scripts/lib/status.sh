@@ -1,10 +1,10 @@
 # How services fare: what each tells on its status socket, and what is known of nginx, as a table or as JSON. Sourced after
-# sets.sh, by scripts/status and by cgi-message on a host.
+# sets.sh and http.sh, by scripts/status and by cgi-message on a host.
 # shellcheck shell=bash
 
 # ask_status SOCKET : the JSON that an instance tells; nothing when it does not. cgi-fcgi sends its whole environment as params.
 ask_status() {
-    env -i PATH="$PATH" REQUEST_METHOD=GET SCRIPT_NAME=/_status timeout 2 cgi-fcgi -bind -connect "$1" 2>/dev/null |
+    env -i PATH="$PATH" REQUEST_METHOD=GET SCRIPT_NAME=/_status timeout -s KILL 2 cgi-fcgi -bind -connect "$1" 2>/dev/null |
         sed '1,/^\r*$/d' || true
 }
 
@@ -28,7 +28,7 @@ nginx_process() {
 
 # nginx_counts WORD... : curl's, for its page for Prometheus: connections, requests, and those with a status from 500
 nginx_counts() {
-    curl -q --noproxy '*' -sf --max-time 2 "$@" | awk '
+    call_http -sf --max-time 2 "$@" | awk '
         /^nginx_connections\{/ { connections += $2 } /^cgi_http_requests_total/ { requests += $2 }
         /^cgi_http_requests_total\{status="5/ { errors += $2 }
         END { if (NR) printf "{\"connections\":%d,\"requests\":%d,\"errors\":%d}\n", connections, requests, errors }'

@@ -2,6 +2,15 @@
 # each script sets -euo pipefail itself.
 # shellcheck shell=bash
 
+# The environment is input: what it holds for other programs must not change what a script does. `bash -p`, the first line of each
+# script, takes no function, no BASH_ENV, SHELLOPTS or CDPATH from it. The rest:
+unset POSIXLY_CORRECT               # other rules for bash and the GNU tools
+unset NGINX                         # nginx's own: the sockets that it inherits from a former binary
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+[[ -d ${TMPDIR:-/tmp} && -w ${TMPDIR:-/tmp} ]] || unset TMPDIR
+export LC_ALL=C                     # the capital of i is I; programs speak one language
+umask go-w                          # a stricter one stays
+
 # shellcheck disable=SC2034 # for who sources this
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin # nginx and openssl's friends; not in everybody's PATH on Debian

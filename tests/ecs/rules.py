@@ -213,7 +213,7 @@ def image_health(build):
     with open(os.path.join(ROOT, build.get("dockerfile", os.devnull)), encoding="utf-8") as file:
         command = re.search(r"^HEALTHCHECK (?:.*\\\n)?.*?CMD (\[.*\])$", file.read(), re.MULTILINE)
     words = command and json.loads(command[1])
-    if words == ["is-healthy"]:
+    if words == ["is-healthy"] and "PORT" in build["args"]:
         words = ["ask-health", build["args"]["PORT"]]
     return words and ["CMD", *words]
 

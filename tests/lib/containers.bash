@@ -4,6 +4,8 @@
 
 # shellcheck source=tests/lib/services.bash
 source "$ROOT/tests/lib/services.bash"
+# shellcheck source=scripts/lib/http.sh
+source "$ROOT/scripts/lib/http.sh"
 # shellcheck source=scripts/lib/sample.sh
 source "$ROOT/scripts/lib/sample.sh"
 

@@ -9,6 +9,11 @@ export ROOT BUILD_DIR PYTHONDONTWRITEBYTECODE=1
 # A test sets what it needs; what the caller of the tests has set must not change their outcome.
 unset METRICS_LISTEN THREADS MAX_BODY_BYTES MAX_BUFFERED_BYTES LOG_LEVEL REQUEST_METHOD
 
+# Nor what curl would read: a proxy, ~/.curlrc.
+curl() {
+    command curl -q --noproxy '*' "$@"
+}
+
 # ---- waiting ----
 
 # wait_until SECONDS COMMAND... : run COMMAND until it succeeds; fail, naming it, after SECONDS

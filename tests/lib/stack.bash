@@ -4,6 +4,8 @@
 # teardown_file() or teardown(). Settings of the copy are given as VARIABLE=VALUE.
 
 # The one place that says what the services compute: the file `sample`. Sets SAMPLE_REQUEST, and SAMPLE_ANSWER, jq's filter.
+# shellcheck source=scripts/lib/http.sh
+source "$ROOT/scripts/lib/http.sh"
 # shellcheck source=scripts/lib/sample.sh
 source "$ROOT/scripts/lib/sample.sh"
 
