@@ -27,6 +27,12 @@ setup() {
     need_containers
 }
 
+# What a test has started beside the project bears the test's process in its name.
+teardown() {
+    docker ps -aq --filter "name=-$$\$" | xargs -r docker rm -fv >/dev/null
+    docker network ls -q --filter "name=-$$\$" | xargs -r docker network rm >/dev/null
+}
+
 # load_for SECONDS : 64 clients; its report to $BATS_TEST_TMPDIR/wrk
 load_for() {
     wrk -t 2 -c 64 -d "$1s" --timeout 60s -s "$ROOT/tests/lib/post.lua" "$URL/api" >"$BATS_TEST_TMPDIR/wrk" 2>&1 3>&-
@@ -244,15 +250,35 @@ page() {
     expect_equal 'entrypoint: RUN_DIR is "/run/app"; user 10002 cannot write there, so mount a volume that it owns' "$output"
 }
 
-@test "variables that Kubernetes sets for a Service of some name change neither program nor port of a container" {
-    local name service
-    for service in "${SERVICES[@]}"; do
-        name=$service-injected-$$
-        docker run -d --rm --name "$name" -e SERVICE=other -e PORT=tcp://10.0.0.1:80 -e CGI_PORT=tcp://10.0.0.1:80 \
-            -e "${service^^}_PORT=tcp://10.0.0.1:80" "local/cgi-$service:$IMAGE_TAG" >/dev/null
-        wait_until 10 docker exec "$name" is-healthy || { docker logs "$name" && docker stop "$name" && return 1; }
-        docker exec "$name" ask-health "$(awk -v name="$service" '$1 == name { print $2 }' "$ROOT/services")"
-        docker stop -t 25 "$name" >/dev/null
+# stranger_variables : what 130 Services of Kubernetes give to each container of their namespace, and what the engine's config.json
+# can: a line each
+stranger_variables() {
+    local name
+    for name in S{1..126} HTTP HTTPS APP NGINX; do
+        printf '%s\n' "${name}_SERVICE_HOST=10.0.0.1" "${name}_SERVICE_PORT=80" "${name}_PORT=tcp://10.0.0.1:80" \
+            "${name}_PORT_80_TCP=tcp://10.0.0.1:80" "${name}_PORT_80_TCP_PROTO=tcp" "${name}_PORT_80_TCP_PORT=80" \
+            "${name}_PORT_80_TCP_ADDR=10.0.0.1"
+    done
+    printf '%s\n' SERVICE=other PORT=tcp://10.0.0.1:80 CGI_PORT=tcp://10.0.0.1:80 http_proxy=http://127.0.0.1:9 \
+        HTTP_PROXY=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 all_proxy=http://127.0.0.1:9 no_proxy=example.org
+}
+
+# passes CONTAINER : its health check, as the image has it
+passes() {
+    [[ $(state "$1" Health.Status) == healthy ]] && docker exec "$1" is-healthy
+}
+
+@test "variables of 130 Services of Kubernetes, some called http and app, and of a proxy: each container starts and is healthy" {
+    local service network=strangers-$$
+    stranger_variables >"$BATS_TEST_TMPDIR/variables"
+    docker network create "$network" >/dev/null
+    for service in "${IMAGES[@]}"; do
+        docker run -d --name "$service-$network" --network "$network" --network-alias "$service" --health-interval 1s \
+            --env-file "$BATS_TEST_TMPDIR/variables" "local/cgi-$service:$IMAGE_TAG" >/dev/null
+    done
+    for service in "${IMAGES[@]}"; do
+        wait_until 20 passes "$service-$network" || docker logs "$service-$network"
+        passes "$service-$network"
     done
 }
 
