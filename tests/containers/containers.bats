@@ -318,6 +318,59 @@ workers_of_nginx() {
     expect_equal 2 "$(workers_of_nginx --cpus 2 --memory 128m)" "with two processors and 128 MiB"
 }
 
+# in_use [CONTAINER] : what its nginx calls
+in_use() {
+    docker exec "$1" cat /run/app/in-use 2>/dev/null
+}
+
+is_in_use() {
+    [[ $(in_use "$1") == "$2" ]]
+}
+
+# names <<TEXT : what stands in for the name servers of names-$$ from now on, a script; $2 is the name that is asked for. Returns
+# once it was asked.
+names() {
+    rm -f "$BATS_TEST_TMPDIR/names/asked"
+    cat >"$BATS_TEST_TMPDIR/names/script"
+    wait_until 10 test -e "$BATS_TEST_TMPDIR/names/asked"
+}
+
+@test "a name that cannot be asked for, or is answered by nothing, keeps its addresses, and the other names go on" {
+    local name=names-$$ answer
+    mkdir "$BATS_TEST_TMPDIR/names"
+    chmod 0777 "$BATS_TEST_TMPDIR/names"
+    printf '#!/bin/bash\n. /names/script\ntouch /names/asked\n' >"$BATS_TEST_TMPDIR/getent"
+    chmod +x "$BATS_TEST_TMPDIR/getent"
+    echo 'echo "192.0.2.1 STREAM"; echo "2001:db8::1 STREAM"; echo "192.0.2.1 DGRAM"' >"$BATS_TEST_TMPDIR/names/script"
+    docker run -d --name "$name" -v "$BATS_TEST_TMPDIR/getent:/usr/local/bin/getent:ro" -v "$BATS_TEST_TMPDIR/names:/names" \
+        "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    wait_until 10 is_in_use "$name" 'app: 192.0.2.1:9000 [2001:db8::1]:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
+    for answer in 'touch /names/asked; exit 2' ':' 'touch /names/asked; kill -SEGV $$' 'touch /names/asked; sleep 60'; do
+        names <<<"$answer"
+        names <<<"[[ \$2 != transform ]] || { $answer; exit; }; echo '192.0.2.2 STREAM'"
+        wait_until 10 is_in_use "$name" 'app: 192.0.2.2:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
+        names <<<"[[ \$2 != transform ]] || { $answer; exit; }; echo '192.0.2.3 STREAM'"
+        wait_until 10 is_in_use "$name" 'app: 192.0.2.3:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
+    done
+    expect_no_match none "$(docker logs "$name" 2>&1)"
+    names <<<'touch /names/asked; sleep 60'
+    docker stop -t 25 "$name" >/dev/null
+    expect_equal 0 "$(state "$name" ExitCode)" "exit code of one that was stopped while it asked"
+}
+
+# Else a client's message goes to whoever has that name there.
+@test "a name is absolute: in a search domain, too, no other host of that name is called" {
+    local network=search-$$
+    docker network create "$network" >/dev/null
+    docker run -d --name "stranger-$network" --network "$network" --network-alias app.corp.test "local/cgi-app:$IMAGE_TAG" >/dev/null
+    docker run -d --name "nginx-$network" --network "$network" --dns-search corp.test --add-host transform:192.0.2.1 \
+        "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    wait_until 10 is_in_use "nginx-$network" 'app: none, transform: 192.0.2.1:9001'
+    docker run -d --name "app-$network" --network "$network" --network-alias app "local/cgi-app:$IMAGE_TAG" >/dev/null
+    wait_until 10 is_in_use "nginx-$network" \
+        "app: $(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "app-$network"):9000, transform: 192.0.2.1:9001"
+}
+
 @test "the nginx image has of scripts/ what fills in its files, and of nginx/ no source of a module" {
     expect_equal '/srv/scripts/lib nginx.sh services.sh settings.sh settings.tsv times.sh words.sh workers.sh' \
         "$(docker exec "$(container nginx)" sh -c 'echo /srv/scripts/* $(ls /srv/scripts/lib)')"
