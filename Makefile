@@ -54,7 +54,7 @@ objects   := $(call object,$(wildcard cgi-common/responder/*.c cgi-common/messag
              $(foreach name,$(services),$(call of,$(name)))
 programs  := $(services:%=$(BUILD)/cgi-%)
 # of nginx: nginx/NAME/ngx_http_NAME_module.c
-modules   := accept admission compose drain metrics
+modules   := accept admission compose drain logpipe metrics
 # nginx brings no gcov for them.
 module_flags := $(filter-out --coverage,$(CFLAGS))
 

@@ -20,7 +20,7 @@ objects_of_ours() {
 
 @test "programs and modules: PIE, full RELRO, no executable stack, stack protector, fortified, marked for control flow" {
     expect_hard "$BUILD_DIR/cgi-app" "$BUILD_DIR/cgi-transform" \
-        "$BUILD_DIR"/ngx_http_{admission,compose,drain,metrics}_module.so
+        "$BUILD_DIR"/ngx_http_{accept,admission,compose,drain,logpipe,metrics}_module.so
 }
 
 # The programs bear no such note: it takes every object, and Debian 12's C library and libfcgi.a have none.

@@ -406,6 +406,8 @@ TEXT
               awslogs-group: !Ref LogGroup
               awslogs-region: !Ref AWS::Region
               awslogs-stream-prefix: ecs
+              mode: non-blocking
+              max-buffer-size: 4m
 TEXT
 }
 

@@ -155,7 +155,7 @@ metrics_lines() {
 # shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
 render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
-        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k \
+        CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k LOGPIPE_MODULE='' \
         BODY_BUFFER_BYTES=$((MAX_BODY_BYTES < 1048576 ? MAX_BODY_BYTES : 1048576)) \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
         CORS_PREFLIGHT='' HSTS_MAP='' HSTS_HEADER='' METRICS_LISTENS='' METRICS_INCLUDE='' \
@@ -167,7 +167,8 @@ render_nginx() {
     front_lines
     metrics_lines
     # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).
-    [[ ! -e $RUN_DIR/log/access.log || -f $RUN_DIR/log/access.log ]] || LOG_BUFFER=4096
+    [[ ! -e $RUN_DIR/log/access.log || -f $RUN_DIR/log/access.log ]] ||
+        { LOG_BUFFER=4096 LOGPIPE_MODULE="load_module $MODULE_DIR/ngx_http_logpipe_module.so;"; }
     for service in "${SERVICES[@]}"; do [[ -z ${ASKED[$service]} ]] || HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
     for file in "$ROOT"/nginx/{*,snippets/*}.conf; do
         fill_to "${file#"$ROOT/nginx/"}" "$RUN_DIR/nginx/${file#"$ROOT/nginx/"}"

@@ -65,7 +65,7 @@ is_healthy() {
         docker cp "$(container "$service")":"/usr/local/bin/cgi-$service" "$BATS_TEST_TMPDIR"
     done
     docker cp "$(container nginx)":/usr/lib/nginx/modules/. "$BATS_TEST_TMPDIR"
-    expect_hard "${SERVICES[@]/#/$BATS_TEST_TMPDIR/cgi-}" "$BATS_TEST_TMPDIR"/ngx_http_{compose,drain,metrics}_module.so
+    expect_hard "${SERVICES[@]/#/$BATS_TEST_TMPDIR/cgi-}" "$BATS_TEST_TMPDIR"/ngx_http_{compose,drain,logpipe,metrics}_module.so
 }
 
 @test "the services are less than 25 MiB above the image that they are built on" {
@@ -109,6 +109,14 @@ is_logged() {
     answers -H 'X-Request-ID: seen-42'
     wait_until 5 is_logged seen-42
     docker logs "$(container app)" 2>&1 | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
+}
+
+# Its master has opened them for all workers, to append: 02000, and 04000 is O_NONBLOCK.
+@test "nginx waits for none of the pipes that are its logs" {
+    run docker exec "$(container nginx)" sh -c 'cd "/proc/$(cat /run/app/nginx.pid)" && for fd in fd/*; do
+        case $(readlink "$fd") in pipe:*) sed -n "s/^flags:.*\(....\)$/\1/p" "fdinfo/${fd#fd/}" ;; esac; done'
+    expect_equal '6001 6001' "$(grep -v '^0' <<<"$output" | tail -n 2 | xargs)"
+    expect_no_match '2001' "$output"
 }
 
 @test "each container's memory is limited, and 64 clients with large messages stay below that" {
