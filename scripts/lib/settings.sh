@@ -105,6 +105,16 @@ settings_held() {
     require_number MAX_HELD_BYTES $((MAX_BODY_BYTES + 65536)) "${MOST[MAX_HELD_BYTES]}"
 }
 
+# why_bad_pair CERTIFICATES KEY : the setting that nginx could not serve, and why; nothing when it can. A chain may be cut off.
+why_bad_pair() {
+    local public
+    if ! { openssl crl2pkcs7 -nocrl -certfile "$1" && public=$(openssl x509 -in "$1" -noout -pubkey); } >/dev/null 2>&1; then
+        say 'TLS_CERT holds no certificate in PEM form'
+    elif [[ $(openssl pkey -in "$2" -pubout -passin pass: 2>/dev/null) != "$public" ]]; then
+        say 'TLS_KEY is not the key of TLS_CERT'
+    fi
+}
+
 settings_tls() {
     [[ -n ${TLS_CERT:-}${TLS_KEY:-} ]] || return 0
     [[ -n ${TLS_CERT:-} ]] || die "TLS_KEY is set, TLS_CERT is not; set both or none"
@@ -113,12 +123,12 @@ settings_tls() {
     for name in TLS_CERT TLS_KEY; do
         [[ -f ${!name} && -r ${!name} ]] || die "$name is \"${!name}\"; there is no file that can be read"
     done
-    TLS_CERT=$(realpath -- "$TLS_CERT") TLS_KEY=$(realpath -- "$TLS_KEY")
-    local public
-    public=$(openssl x509 -in "$TLS_CERT" -noout -pubkey 2>/dev/null) ||
-        die "TLS_CERT is \"$TLS_CERT\"; it holds no certificate in PEM form"
-    [[ $(openssl pkey -in "$TLS_KEY" -pubout -passin pass: 2>/dev/null) == "$public" ]] ||
-        die "TLS_KEY is \"$TLS_KEY\"; it is not the key of TLS_CERT"
+    # Not what a symbolic link names today: who renews a pair often changes the link (certbot, a Secret of Kubernetes).
+    TLS_CERT=$(realpath -s -- "$TLS_CERT") TLS_KEY=$(realpath -s -- "$TLS_KEY")
+    local why
+    why=$(why_bad_pair "$TLS_CERT" "$TLS_KEY")
+    name=${why%% *}
+    [[ -z $why ]] || die "$name is \"${!name}\"; it ${why#* }"
 }
 
 # settings_words NAME PATTERN WANTED : each word of the setting is as the pattern has it

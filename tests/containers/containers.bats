@@ -340,7 +340,7 @@ is_in_use() {
 names() {
     rm -f "$BATS_TEST_TMPDIR/names/asked"
     cat >"$BATS_TEST_TMPDIR/names/script"
-    wait_until 10 test -e "$BATS_TEST_TMPDIR/names/asked"
+    wait_until 30 test -e "$BATS_TEST_TMPDIR/names/asked"
 }
 
 @test "a name that cannot be asked for, or is answered by nothing, keeps its addresses, and the other names go on" {
@@ -352,13 +352,13 @@ names() {
     echo 'echo "192.0.2.1 STREAM"; echo "2001:db8::1 STREAM"; echo "192.0.2.1 DGRAM"' >"$BATS_TEST_TMPDIR/names/script"
     docker run -d --name "$name" -v "$BATS_TEST_TMPDIR/getent:/usr/local/bin/getent:ro" -v "$BATS_TEST_TMPDIR/names:/names" \
         "local/cgi-nginx:$IMAGE_TAG" >/dev/null
-    wait_until 10 is_in_use "$name" 'app: 192.0.2.1:9000 [2001:db8::1]:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
+    wait_until 30 is_in_use "$name" 'app: 192.0.2.1:9000 [2001:db8::1]:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
     for answer in 'touch /names/asked; exit 2' ':' 'touch /names/asked; kill -SEGV $$' 'touch /names/asked; sleep 60'; do
         names <<<"$answer"
         names <<<"[[ \$2 != transform ]] || { $answer; exit; }; echo '192.0.2.2 STREAM'"
-        wait_until 10 is_in_use "$name" 'app: 192.0.2.2:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
+        wait_until 30 is_in_use "$name" 'app: 192.0.2.2:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
         names <<<"[[ \$2 != transform ]] || { $answer; exit; }; echo '192.0.2.3 STREAM'"
-        wait_until 10 is_in_use "$name" 'app: 192.0.2.3:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
+        wait_until 30 is_in_use "$name" 'app: 192.0.2.3:9000, transform: 192.0.2.1:9001 [2001:db8::1]:9001'
     done
     expect_no_match none "$(docker logs "$name" 2>&1)"
     names <<<'touch /names/asked; sleep 60'
@@ -491,4 +491,98 @@ inherited() {
     run docker run --rm -e TLS_CERT_PEM=nothing -e TLS_CERT=/etc/passwd "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_equal 'entrypoint: TLS_CERT_PEM and TLS_CERT are both set; set one' "$output"
+}
+
+# write_pair NAME FOLDER : a certificate for NAME and its key, as tls.crt and tls.key
+write_pair() {
+    mkdir -p "$2"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2 -subj "/CN=$1" \
+        -keyout "$2/tls.key" -out "$2/tls.crt" 2>/dev/null
+    chmod -R a+rX "$2"
+}
+
+# start_with_pair FOLDER : nginx as tls-$$, whose pair is in the FOLDER; sets TLS_PORT
+start_with_pair() {
+    TLS_PORT=$(python3 "$ROOT/tests/lib/http.py" free-port)
+    docker run -d --init --name "tls-$$" -v "$1:/tls:ro" -e TLS_CERT=/tls/tls.crt -e TLS_KEY=/tls/tls.key \
+        -p "127.0.0.1:$TLS_PORT:8443" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+}
+
+serves_name() {
+    [[ $(openssl s_client -connect "127.0.0.1:$TLS_PORT" </dev/null 2>/dev/null | openssl x509 -noout -subject 2>/dev/null) == *"= $1" ]]
+}
+
+# complaints : how often it has told that it goes on with what it had
+complaints() {
+    docker logs "tls-$$" 2>&1 | grep -c 'goes on with'
+}
+
+is_refused() {
+    [[ $(complaints) == "$1" ]]
+}
+
+@test "a pair that is renewed is served without a restart; one that is half written is not taken, and that is said once" {
+    local dir=$BATS_TEST_TMPDIR/tls
+    write_pair one.test "$dir"
+    write_pair two.test "$BATS_TEST_TMPDIR/two"
+    start_with_pair "$dir"
+    wait_until 10 serves_name one.test
+    cat "$BATS_TEST_TMPDIR/two/tls.crt" >"$dir/tls.crt"
+    wait_until 10 is_refused 1
+    serves_name one.test
+    cat "$BATS_TEST_TMPDIR/two/tls.key" >"$dir/tls.key"
+    wait_until 10 serves_name two.test
+    { cat "$dir/tls.crt" && head -n 3 "$BATS_TEST_TMPDIR/two/tls.crt"; } >"$dir/chain" && mv "$dir/chain" "$dir/tls.crt"
+    wait_until 10 is_refused 2
+    rm "$dir/tls.key"
+    wait_until 10 is_refused 3
+    serves_name two.test
+    write_pair three.test "$dir"
+    wait_until 10 serves_name three.test
+    expect_equal 3 "$(complaints)"
+    expect_equal 0 "$(state "tls-$$" ExitCode)"
+}
+
+# Kubernetes renews a Secret by one rename, of the link ..data, and removes the folder that it named before.
+@test "a Secret of Kubernetes that is renewed is served" {
+    local dir=$BATS_TEST_TMPDIR/secret
+    write_pair one.test "$dir/..1"
+    ln -s ..1 "$dir/..data"
+    ln -s ..data/tls.crt "$dir/tls.crt"
+    ln -s ..data/tls.key "$dir/tls.key"
+    start_with_pair "$dir"
+    wait_until 10 serves_name one.test
+    write_pair two.test "$dir/..2"
+    ln -s ..2 "$dir/..new"
+    mv -T "$dir/..new" "$dir/..data"
+    rm -r "$dir/..1"
+    wait_until 10 serves_name two.test
+}
+
+# workers : of nginx in tls-$$, their pids there
+workers() {
+    docker exec "tls-$$" sh -c 'pid=$(cat /run/app/nginx.pid); cat "/proc/$pid/task/$pid/children"' 2>/dev/null
+}
+
+has_other_workers() {
+    local now
+    now=$(workers)
+    [[ -n $now && " $now " != *" ${1%% *} "* ]]
+}
+
+@test "HUP to the container, and nginx -s reload in it, make nginx reload; the container goes on" {
+    local before
+    write_pair one.test "$BATS_TEST_TMPDIR/tls"
+    start_with_pair "$BATS_TEST_TMPDIR/tls"
+    wait_until 10 serves_name one.test
+    before=$(workers)
+    docker kill -s HUP "tls-$$" >/dev/null
+    wait_until 20 has_other_workers "$before"
+    before=$(workers)
+    run docker exec "tls-$$" nginx -s reload
+    expect_status 0
+    expect_no_match 'alert|emerg|error' "$output"
+    wait_until 20 has_other_workers "$before"
+    serves_name one.test
+    expect_equal true "$(state "tls-$$" Running)"
 }
