@@ -23,8 +23,9 @@ ARG PORT
 COPY --from=build /build/cgi-${SERVICE} /usr/local/bin/cgi-${SERVICE}
 # Program and port are written down here: no variable can change them, and Kubernetes sets some that nobody asked for. The
 # service itself becomes process 1: it drains at SIGTERM, and says why it does not start. The argument of the image is the
-# address where it listens; without one, all of IPv4.
-RUN printf '#!/bin/sh\nexec spawn-fcgi -n -a "${1:-0.0.0.0}" -p %s -b 4096 -- /usr/local/bin/cgi-%s\n' "${PORT:?}" "$SERVICE" \
+# address where it listens; without one, all of both families, or of IPv4 where the kernel has no IPv6.
+RUN printf '%s\n' '#!/bin/sh' 'address=::' '[ -e /proc/net/if_inet6 ] || address=0.0.0.0' \
+        "exec spawn-fcgi -n -a \"\${1:-\$address}\" -p ${PORT:?} -b 4096 -- /usr/local/bin/cgi-$SERVICE" \
         >/usr/local/bin/serve && \
     printf '#!/bin/sh\nexec ask-health %s\n' "$PORT" >/usr/local/bin/is-healthy && \
     chmod 0755 /usr/local/bin/serve /usr/local/bin/is-healthy

@@ -225,6 +225,17 @@ sample_is_right() {
     end_stack
 }
 
+@test "BIND=:: listens on all addresses of both families; each client is logged by its own" {
+    local client
+    [[ -e /proc/net/if_inet6 ]] || skip "the kernel has no IPv6"
+    env BIND=:: "$ROOT/scripts/run" -d 3>&-
+    for client in 127.0.0.1 '[::1]'; do
+        curl -gsf -o /dev/null "http://$client:$HTTP_PORT/"
+    done
+    "$ROOT/scripts/stop" 3>&-
+    expect_equal '127.0.0.1 ::1' "$(jq -r .remote_addr "$RUN_DIR/log/access.log" | sort -u | xargs)"
+}
+
 @test "a copy whose first call fails is no success, and nothing is left running" {
     run start_stack "$RUN_DIR" MAX_BODY_BYTES=10
     [[ $status -ne 0 ]]

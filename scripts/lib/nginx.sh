@@ -116,6 +116,15 @@ fill_each() {
     done
 }
 
+# listen_lines PORT [OPTIONS] : on the address BIND. The kernel's net.core.somaxconn cuts the backlog; 4096 is its default. :: is all
+# addresses of both families, in a line each: on one socket for both, 127.0.0.1 would be ::ffff:127.0.0.1 in the log.
+listen_lines() {
+    local address=$BIND
+    [[ $BIND != *:* ]] || address=[$BIND]
+    [[ $BIND != :: ]] || printf '%s ' "listen 0.0.0.0:$1${2:+ $2} backlog=4096;"
+    printf '%s ' "listen $address:$1${2:+ $2} backlog=4096;"
+}
+
 # front_lines : set the names that stand in nginx/ for what may be in front; they are empty where nothing is set
 # shellcheck disable=SC2034 # fill looks them up by name
 front_lines() {
@@ -125,9 +134,8 @@ front_lines() {
     ((${#words[@]} == 0)) || TRUSTED_PROXIES_LINES+='real_ip_recursive on;'
     read -ra words <<<"${PIN_ADDRESSES/#none/}"
     for word in "${words[@]}"; do PIN_ADDRESSES_LINES+="$word 1; "; done
-    [[ -z ${PROXY_HTTP_PORT:-} ]] || PROXIED_LISTEN+="listen $LISTEN:$PROXY_HTTP_PORT proxy_protocol backlog=4096$DUAL_STACK; "
-    [[ -z ${PROXY_HTTPS_PORT:-} ]] ||
-        PROXIED_LISTEN+="listen $LISTEN:$PROXY_HTTPS_PORT ssl http2 proxy_protocol backlog=4096$DUAL_STACK;"
+    [[ -z ${PROXY_HTTP_PORT:-} ]] || PROXIED_LISTEN+=$(listen_lines "$PROXY_HTTP_PORT" proxy_protocol)
+    [[ -z ${PROXY_HTTPS_PORT:-} ]] || PROXIED_LISTEN+=$(listen_lines "$PROXY_HTTPS_PORT" 'ssl http2 proxy_protocol')
     [[ -z $PROXIED_LISTEN ]] || PROXIED_INCLUDE='include proxied.conf;'
     read -ra words <<<"${CORS_ORIGIN:-}"
     for word in "${words[@]}"; do
@@ -154,7 +162,7 @@ metrics_lines() {
 # $RUN_DIR/nginx. Returns 1 if it cannot be written.
 # shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
 render_nginx() {
-    local file service MODULE_DIR=$1 USER_DIRECTIVE='' LISTEN=$BIND DUAL_STACK='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
+    local file service MODULE_DIR=$1 USER_DIRECTIVE='' HTTP_LISTEN='' HTTPS_LISTEN='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
         CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k LOGPIPE_MODULE='' \
         BODY_BUFFER_BYTES=$((MAX_BODY_BYTES < 1048576 ? MAX_BODY_BYTES : 1048576)) \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
@@ -162,8 +170,7 @@ render_nginx() {
         CLIENT_INCLUDE='' CLIENT_LIMIT='' PIN_ADDRESSES_LINES=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
-    [[ $BIND != *:* ]] || LISTEN=[$BIND]
-    [[ $BIND != :: ]] || DUAL_STACK=' ipv6only=off'
+    HTTP_LISTEN=$(listen_lines "$HTTP_PORT") HTTPS_LISTEN=$(listen_lines "$HTTPS_PORT" 'ssl http2')
     front_lines
     metrics_lines
     # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).

@@ -335,6 +335,11 @@ is_in_use() {
     [[ $(in_use "$1") == "$2" ]]
 }
 
+# is_in_use_with CONTAINER PART : what its nginx calls has this part
+is_in_use_with() {
+    [[ $(in_use "$1") == *"$2"* ]]
+}
+
 # names <<TEXT : what stands in for the name servers of names-$$ from now on, a script; $2 is the name that is asked for. Returns
 # once it was asked.
 names() {
@@ -377,6 +382,34 @@ names() {
     docker run -d --name "app-$network" --network "$network" --network-alias app "local/cgi-app:$IMAGE_TAG" >/dev/null
     wait_until 10 is_in_use "nginx-$network" \
         "app: $(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "app-$network"):9000, transform: 192.0.2.1:9001"
+}
+
+# address_of CONTAINER FIELD : of its one network
+address_of() {
+    docker inspect -f "{{range .NetworkSettings.Networks}}{{.$2}}{{end}}" "$1"
+}
+
+# logged_client ID ADDRESS : whose request nginx has logged
+logged_client() {
+    docker logs "$1" 2>/dev/null | grep -q "\"request_id\":\"$2\",\"remote_addr\":\"$3\""
+}
+
+@test "in a network of both families nginx and the services answer in both; an IPv4 client is logged by its IPv4 address" {
+    local network=dual-$$ service four six client
+    docker network create --ipv6 --subnet "fd00:$(printf '%x' $(($$ % 65536)))::/64" "$network" >/dev/null
+    for service in "${SERVICES[@]}"; do
+        docker run -d --name "$service-$network" --network "$network" --network-alias "$service" "local/cgi-$service:$IMAGE_TAG" >/dev/null
+    done
+    six=$(address_of "app-$network" GlobalIPv6Address) four=$(address_of "app-$network" IPAddress)
+    docker run -d --name "nginx-$network" --network "$network" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    wait_until 10 is_in_use_with "nginx-$network" "$four:9000 [$six]:9000"
+    docker rm -f "nginx-$network" >/dev/null
+    docker run -d --name "nginx-$network" --network "$network" -e "APP_ADDR=[$six]:9000" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    wait_until 10 is_in_use_with "nginx-$network" "app: [$six]:9000, "
+    for client in 127.0.0.1 '[::1]'; do
+        docker exec "nginx-$network" curl -gsf -H "X-Request-ID: seen-${#client}" -d "$SAMPLE_REQUEST" "http://$client:8080/api"
+        wait_until 5 logged_client "nginx-$network" "seen-${#client}" "$(tr -d '[]' <<<"$client")"
+    done
 }
 
 @test "the nginx image has of scripts/ what fills in its files, and of nginx/ no source of a module" {
