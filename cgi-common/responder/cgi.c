@@ -12,20 +12,18 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As much as CONTENT_LENGTH says (RFC 3875, section 4.2); -1: to its end, or to where it is too long. Nothing when
- * that is refused anyhow. */
+/* As much as CONTENT_LENGTH says (RFC 3875, section 4.2); nothing when that is refused anyhow. */
 static void
 cgi_read_body(size_t max_body, struct buffer *body)
 {
     struct request request = {.params = environ};
     const char *text = request_variable(&request, "CONTENT_LENGTH");
-    size_t length = max_body + 1;
+    size_t length;
 
-    if (strcmp(text, "-1") != 0 &&
-        (content_length_parse(text, strlen(text), &length) != 0 || length > max_body || length == 0))
+    if (content_length_parse(text, strlen(text), &length) != 0 || length > max_body ||
+        buffer_reserve(body, length) != 0 || length == 0)
         return;
-    if (buffer_reserve(body, length) == 0)
-        body->len = fread(body->data, 1, length, stdin);
+    body->len = fread(body->data, 1, length, stdin);
 }
 
 static int
