@@ -27,7 +27,7 @@ static const ngx_str_t ngx_http_metrics_client_errors[] = {
 static ngx_str_t
 ngx_http_metrics_error_text(u_char *line, size_t len)
 {
-    ngx_str_t text = ngx_null_string;
+    ngx_str_t text = {0, line}; /* not NULL: ngx_memcmp() may not be given that */
     u_char *end = line + len, *p = ngx_strlchr(line, end, '*');
 
     if (p == NULL || p - line < 2 || p[-1] != ' ' || p[-2] != ':')
