@@ -160,6 +160,25 @@ is_healthy() {
     [[ $(curl -s -o /dev/null --max-time 5 -w '%{http_code}' "$URL/_health") == 200 ]]
 }
 
+# logs_elsewhere FILE : no worker of nginx has it open
+logs_elsewhere() {
+    local nginx pid workers
+    nginx=$(<"$RUN_DIR/nginx.pid")
+    read -ra workers <"/proc/$nginx/task/$nginx/children" || true # the line has no end
+    for pid in "${workers[@]}"; do ! readlink "/proc/$pid/fd/"* | grep -qxF "$1" || return 1; done
+}
+
+# flush_log : the access log has all that was answered before, whichever worker of nginx has it
+flush_log() {
+    local log=$RUN_DIR/log/access.log
+    mv "$log" "$log.before"
+    kill -USR1 "$(<"$RUN_DIR/nginx.pid")"
+    wait_until 10 logs_elsewhere "$log.before" || return
+    cat "$log.before" "$log" >"$log.all"
+    cat "$log.all" >"$log" # in its place: nginx has it open
+    rm "$log.before" "$log.all"
+}
+
 # is_in_log REGEX FILE : nginx writes its access log with up to a second's delay, so wait_until this
 is_in_log() {
     grep -qE "$1" "$RUN_DIR/log/$2"
