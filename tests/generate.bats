@@ -298,13 +298,23 @@ task() {
     cmp "$ROOT/cloudformation.yml" "$copy/cloudformation.yml"
 }
 
-# descriptors LIMIT : what a worker of nginx may want at most with so many, by what the settings make of it, and what it may have
-descriptors() {
+# expect_room ROOT LIMIT CALLS : what a worker of nginx may want with so many descriptors, and so many calls at once, it may have
+expect_room() {
+    local wanted connections
     # shellcheck disable=SC2016 # for the other shell
-    bash -c 'set -euo pipefail; ulimit -n "$2"; source "$1/scripts/lib/words.sh"; source "$1/scripts/lib/services.sh"
-        source "$1/scripts/lib/settings.sh"; RUN_DIR=/tmp/r; settings_load
-        workers=$(getconf _NPROCESSORS_ONLN) part=$((workers > 1 ? MAX_CLIENTS * 6 / 5 / workers : MAX_CLIENTS))
-        echo $((2 * part + ${#SERVICES[@]} * KEPT_CONNECTIONS)) "$WORKER_CONNECTIONS"' x "$copy" "$1"
+    read -r wanted connections < <(bash -c 'set -euo pipefail; ulimit -n "$2"; source "$1/scripts/lib/words.sh"
+        source "$1/scripts/lib/services.sh"; source "$1/scripts/lib/settings.sh"; RUN_DIR=/tmp/r MAX_CALLS=$3; settings_load
+        services=${#SERVICES[@]} part=$((NGINX_WORKERS > 1 ? MAX_CLIENTS * 6 / 5 / NGINX_WORKERS : MAX_CLIENTS))
+        calls=$((part < MAX_CALLS ? part : MAX_CALLS))
+        echo $((part + services * calls + services * KEPT_CONNECTIONS)) "$WORKER_CONNECTIONS"' x "$@")
+    ((wanted <= connections && connections + 64 <= $2)) || expect_equal "$connections" "$wanted" "wanted, with ${*:2}"
+}
+
+@test "a worker of nginx has connections for its part of MAX_CLIENTS, for MAX_CALLS of them to each service, and those kept" {
+    local limit calls
+    for limit in 256 1024 4096; do
+        for calls in 1 64 1000 16000; do expect_room "$ROOT" "$limit" "$calls"; done
+    done
 }
 
 # connections WORKERS : of each, with 65536 descriptors on a machine of so many processors
@@ -329,11 +339,8 @@ connections() {
     generate >/dev/null
     expect_valid
     expect_equal '[2048,4096,9]' "$(task '[.Cpu, .Memory, (.ContainerDefinitions | length)]')"
-    local limit wanted connections
-    for limit in 1024 4096; do
-        read -r wanted connections < <(descriptors "$limit")
-        ((wanted <= connections && connections + 64 <= limit))
-    done
+    local limit
+    for limit in 1024 4096; do expect_room "$copy" "$limit" 64; done
 }
 
 # A line a case: CPU and memory of a third service, and the smallest of Fargate's tasks that holds it, nginx and the two.

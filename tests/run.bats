@@ -198,9 +198,9 @@ sample_is_right() {
     start_stack "$RUN_DIR" APP_INSTANCES=02 UPSTREAM_TIMEOUT=08
     [[ -S $RUN_DIR/app-blue-2.sock ]]
     end_stack
-    run env -C "$ROOT" RUN_DIR="$RUN_DIR" MAX_CLIENTS=1000 bash -c 'ulimit -n 1024; exec scripts/run -d'
+    run env -C "$ROOT" RUN_DIR="$RUN_DIR" MAX_CLIENTS=9000 bash -c 'ulimit -n 1024; exec scripts/run -d'
     expect_status 1
-    expect_match '^run: MAX_CLIENTS is "1000"; set it to at most [0-9]+, or raise the limit of 1024 descriptors' "$output"
+    expect_match '^run: MAX_CLIENTS is "9000"; set it to at most [0-9]+, or raise the limit of 1024 descriptors' "$output"
     RUN_DIR=$BATS_TEST_TMPDIR/low HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port)
     URL=http://127.0.0.1:$HTTP_PORT
     RUN_DIR=$RUN_DIR HTTP_PORT=$HTTP_PORT HTTPS_PORT=$HTTPS_PORT \

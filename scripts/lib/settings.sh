@@ -69,18 +69,24 @@ FILES_PART=8                     # one descriptor of so many
 CONNECTION_BYTES=432             # ngx_connection_t and two ngx_event_t
 CONNECTIONS_MEMORY=$((64 << 20)) # of all workers; a container of nginx has 512 MiB
 
-# And what its connections are for: idle ones kept to the services; and of each request under way the client's, and one to a
-# service. Also clients with no request under way, as many as there is room: so the limit of descriptors says how many, not
-# MAX_CLIENTS. Where there is no room, nginx closes idle clients first.
+# And what its connections are for: idle ones kept to the services, no more than there can be calls (MAX_CALLS); of each request
+# under way the client's; and of MAX_CALLS of them one to each service. Also clients with no request under way, as many as
+# there is room: so the limit of descriptors says how many, not MAX_CLIENTS. Where there is no room, nginx closes idle clients
+# first.
 KEPT_PART=8 # one connection of so many
-KEPT_MOST=2048
-CONNECTIONS_OF_REQUEST=2
 
 # worker_connections WORKERS : how many each may have, of the descriptors; those of all have to fit into memory, too
 worker_connections() {
     local most=$((CONNECTIONS_MEMORY / CONNECTION_BYTES / $1))
     WORKER_CONNECTIONS=$(((DESCRIPTORS - OWN_DESCRIPTORS) * (FILES_PART - 1) / FILES_PART))
     ((WORKER_CONNECTIONS <= most)) || WORKER_CONNECTIONS=$most
+}
+
+# requests_of_worker : how many its connections are enough for
+requests_of_worker() {
+    local each=${#SERVICES[@]} free # a service each
+    free=$((WORKER_CONNECTIONS - each * KEPT_CONNECTIONS))
+    if ((free > (each + 1) * MAX_CALLS)); then say $((free - each * MAX_CALLS)); else say $((free / (each + 1))); fi
 }
 
 # What the workers let in together. Clients are not shared out evenly: one worker may have a fifth more than its part.
@@ -90,8 +96,8 @@ settings_clients() {
     [[ $DESCRIPTORS != unlimited ]] && ((DESCRIPTORS < 65536)) || DESCRIPTORS=65536
     worker_connections "$NGINX_WORKERS"
     KEPT_CONNECTIONS=$((WORKER_CONNECTIONS / KEPT_PART / ${#SERVICES[@]}))
-    ((KEPT_CONNECTIONS <= KEPT_MOST)) || KEPT_CONNECTIONS=$KEPT_MOST
-    one=$(((WORKER_CONNECTIONS - ${#SERVICES[@]} * KEPT_CONNECTIONS) / CONNECTIONS_OF_REQUEST))
+    ((KEPT_CONNECTIONS <= MAX_CALLS)) || KEPT_CONNECTIONS=$MAX_CALLS
+    one=$(requests_of_worker)
     most=$((NGINX_WORKERS > 1 ? one * NGINX_WORKERS * 5 / 6 : one))
     : "${MAX_CLIENTS:=$((most < 8192 ? most : 8192))}"
     require_number MAX_CLIENTS "${LEAST[MAX_CLIENTS]}" "${MOST[MAX_CLIENTS]}"
