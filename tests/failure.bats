@@ -225,13 +225,13 @@ tell_params() {
 
 @test "two headers traceparent are none; several tracestate are one list; tabs about one are not its own" {
     local trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 other
-    fake_transform
+    tell_params
     for other in "$trace" "${trace%1}0" x "01${trace#00}-x"; do
-        post '{"message": "params"}' -H "traceparent: $other" -H "traceparent: $trace"
+        post_sample -H "traceparent: $other" -H "traceparent: $trace"
         expect_reply 200
         expect_no_match TRACE "$body" "$other, and one more"
     done
-    post '{"message": "params"}' -H $'traceparent: \t'"$trace"$'\t ' -H 'tracestate: a=1' -H 'tracestate: b=2,c=3' -H $'tracestate: \td=4'
+    post_sample -H $'traceparent: \t'"$trace"$'\t ' -H 'tracestate: a=1' -H 'tracestate: b=2,c=3' -H $'tracestate: \td=4'
     expect_reply 200 "\"HTTP_TRACEPARENT\": \"$trace\", \"HTTP_TRACESTATE\": \"a=1, b=2,c=3, d=4\""
 }
 

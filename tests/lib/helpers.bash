@@ -9,10 +9,10 @@ export ROOT BUILD_DIR PYTHONDONTWRITEBYTECODE=1
 # A test sets what it needs; what the caller of the tests has set must not change their outcome.
 unset METRICS_LISTEN THREADS MAX_BODY_BYTES MAX_BUFFERED_BYTES LOG_LEVEL REQUEST_METHOD
 
-# Nor what curl would read: a proxy, ~/.curlrc.
-curl() {
-    command curl -q --noproxy '*' "$@"
-}
+# Nor what curl would read: a proxy, ~/.curlrc. No function: of one in the background, $! would be the shell.
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+export CURL_HOME=$BATS_RUN_TMPDIR
+: >"$CURL_HOME/.curlrc"
 
 # ---- waiting ----
 
