@@ -30,7 +30,7 @@ files_in() {
     done
     expect_equal /opt/x/share/nginx/modules-available/mod-http-cgi.conf \
         "$(readlink "$dir/conf/nginx/modules-enabled/50-mod-http-cgi.conf")"
-    expect_match '^load_module /mods/ngx_http_compose_module.so;' "$(<"$dir/opt/x/share/nginx/modules-available/mod-http-cgi.conf")"
+    expect_match '^load_module /mods/ngx_http_accept_module.so;' "$(<"$dir/opt/x/share/nginx/modules-available/mod-http-cgi.conf")"
     expect_match 'EnvironmentFile=-/conf/default/cgi-message' "$(<"$dir/units/cgi-app@.service")"
     run grep -rIE '@[A-Z]+@|/usr/local' "$dir"
     expect_status 1
@@ -46,7 +46,7 @@ files_in() {
 @test "nginx's files are those of scripts/run: each that it has, but nginx.conf, is installed as it stands" {
     make_install install DESTDIR="$dir" PREFIX=/usr
     run diff -r "$ROOT/nginx" "$dir/usr/share/cgi-message/nginx"
-    expect_equal 'Dockerfile compose drain entrypoint metrics nginx.conf' \
+    expect_equal 'Dockerfile accept admission compose drain entrypoint logpipe metrics nginx.conf' \
         "$(sed -nE "s#^Only in $ROOT/nginx: ##p" <<<"$output" | LC_ALL=C sort | xargs)" "$output"
     expect_no_match 'diff|Only in [^:]*share' "$output"
 }
@@ -143,7 +143,11 @@ checkout_with_probe() {
     local table name
     # Those that the scripts fill in have what comes of it; of the others the table has the default.
     table=$(bash -c 'source "$1"; settings_numbers
-        for name in "${SETTING_NAMES[@]}"; do echo "#$name=${!name-${DEFAULT[$name]/#-/}}"; done' \
+        for name in "${SETTING_NAMES[@]}"; do
+            value=${!name-${DEFAULT[$name]/#-/}}
+            [[ $value != *" "* ]] || value="\"$value\""
+            echo "#$name=$value"
+        done' \
         x "$ROOT/scripts/lib/develop.sh")
     expect_match 'APP_INSTANCES=2' "$table"
     while read -r name; do
