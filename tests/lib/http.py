@@ -6,7 +6,7 @@ usage: http.py free-port                      print a port that nothing listens 
        http.py problem STATUS < BODY          check RFC 9457's members, print the detail
        http.py half PORT COUNT GO-FILE        begin COUNT requests, print "begun" once the server has taken all, finish
                                               them when GO-FILE exists; print how many had the right answer
-       http.py slow PORT GO-FILE              begin an upload, print "begun", send a byte each half second, and the others
+       http.py slow PORT GO-FILE              begin an upload, print "begun", send 8 KiB each half second, and the rest
                                               when GO-FILE exists; print the status
        http.py json-lines < LINES             check that each line is a JSON object; print how many
        http.py h2 TLS-PORT < LINES            HTTP/2: send a request of these headers, "name: value" a line, as they stand;
@@ -92,13 +92,13 @@ def half(port, count, go_file):
 
 
 def slow(port, go_file):
-    request = json.dumps({"message": "hello" * 1000}).encode()
+    request = json.dumps({"message": "hello" * 150000}).encode()
     connection = begin(port, request)
     print("begun", flush=True)
     sent = 5
     while not os.path.exists(go_file):
-        connection.sendall(request[sent : sent + 1])
-        sent += 1
+        connection.sendall(request[sent : sent + 8192])  # admission wants 64 KiB in 5 s
+        sent += 8192
         time.sleep(0.5)
     connection.sendall(request[sent:])
     print(read_all(connection).split(b" ")[1].decode())
