@@ -38,7 +38,7 @@
  * does not find its file.
  */
 #include "ngx_http_admission.h"
-#include <poll.h>
+#include "ngx_http_cgi_waiting.h"
 
 typedef struct {
     ngx_shm_zone_t *zone;
@@ -293,44 +293,12 @@ ngx_http_admission_end_wait(ngx_http_admission_ctx_t *ctx)
     ngx_http_admission_run(ctx->request, ngx_http_core_run_phases);
 }
 
-/*
- * Whether a client that waits has gone, or only ended its side of the connection: a FIN says either; to be reset,
- * or closed on both sides, says the first.
- */
-static ngx_uint_t
-ngx_http_admission_is_reset(ngx_http_request_t *r)
-{
-    ngx_connection_t *c = r->connection;
-    struct pollfd client = {.fd = c->fd};
-
-#if (NGX_HTTP_V2)
-    if (r->stream != NULL)
-        return c->error;
-#endif
-    if (c->shared) /* HTTP/3: the descriptor is not this client's alone */
-        return c->error || c->write->error;
-    return poll(&client, 1, 0) == 1 && (client.revents & (POLLHUP | POLLERR)) != 0;
-}
-
-/* The read event handler of a request that waits. */
-static void
-ngx_http_admission_test_reading(ngx_http_request_t *r)
-{
-    if (!ngx_http_admission_is_reset(r)) {
-        ngx_http_block_reading(r);
-        return;
-    }
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "client prematurely closed connection");
-    r->connection->error = 1;
-    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
-}
-
 static ngx_int_t
 ngx_http_admission_await_turn(ngx_http_request_t *r, ngx_http_admission_ctx_t *ctx, ngx_msec_t time)
 {
     ngx_event_t *read = r->connection->read;
 
-    r->read_event_handler = ngx_http_admission_test_reading;
+    r->read_event_handler = ngx_http_cgi_waiting_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
     if (read->ready) { /* it may be reset already */
         ngx_post_event(read, &ngx_posted_events);

@@ -24,10 +24,10 @@
  * may be composed, too, but no location of itself. A client that ends its side after its request gets its answer,
  * where the called locations have fastcgi_ignore_client_abort, proxy_ignore_client_abort or their like.
  */
+#include "ngx_http_cgi_waiting.h"
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <poll.h>
 
 typedef struct {
     ngx_str_t uri; /* of the frame; empty: this location does not compose */
@@ -58,41 +58,6 @@ ngx_module_t ngx_http_compose_module;
 static ngx_http_output_body_filter_pt ngx_http_compose_next_body_filter;
 
 static void ngx_http_compose_resume(ngx_http_request_t *r);
-
-/* ---- the client ---- */
-
-/*
- * Has it gone, or only ended its side of the connection? A FIN says either; to be reset, or closed on both sides,
- * says the first. nginx takes the FIN alone for it (ngx_http_test_reading()).
- */
-static ngx_uint_t
-ngx_http_compose_is_reset(ngx_http_request_t *r)
-{
-    ngx_connection_t *c = r->connection;
-    struct pollfd client = {.fd = c->fd};
-
-#if (NGX_HTTP_V2)
-    if (r->stream != NULL)
-        return c->error;
-#endif
-    if (c->shared) /* HTTP/3: the descriptor is not this client's alone */
-        return c->error || c->write->error;
-    return poll(&client, 1, 0) == 1 && (client.revents & (POLLHUP | POLLERR)) != 0;
-}
-
-/* The read event handler of what waits for a call, or for the client to take its answer. */
-static void
-ngx_http_compose_test_reading(ngx_http_request_t *r)
-{
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "compose test reading");
-    if (!ngx_http_compose_is_reset(r)) {
-        ngx_http_block_reading(r);
-        return;
-    }
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "client prematurely closed connection");
-    r->connection->error = 1;
-    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
-}
 
 /* ---- a call ---- */
 
@@ -204,7 +169,7 @@ ngx_http_compose_call(ngx_http_request_t *r, ngx_http_compose_ctx_t *ctx)
         return NGX_ERROR;
     ctx->call->method = r->method; /* nginx says GET, and would wait for the body of an answer to HEAD */
     ctx->call->method_name = r->method_name;
-    ctx->call->read_event_handler = ngx_http_compose_test_reading;
+    ctx->call->read_event_handler = ngx_http_cgi_waiting_test_reading;
     return NGX_OK;
 }
 
@@ -547,7 +512,7 @@ ngx_http_compose_end(ngx_http_request_t *r, ngx_int_t rc)
     r->count++; /* it is there behind the next line, too */
     ngx_http_finalize_request(r, rc);
     if (r->read_event_handler == ngx_http_test_reading)
-        r->read_event_handler = ngx_http_compose_test_reading;
+        r->read_event_handler = ngx_http_cgi_waiting_test_reading;
     ngx_http_finalize_request(r, NGX_DONE);
 }
 
