@@ -23,6 +23,8 @@ import struct
 import sys
 import time
 
+from clients import connect, read_all
+
 
 def free_port():
     while True:
@@ -34,22 +36,6 @@ def free_port():
                 return
             except OSError:
                 pass
-
-
-def connect(port):
-    connection = socket.create_connection(("127.0.0.1", int(port)))
-    connection.settimeout(60)
-    return connection
-
-
-def read_all(connection):
-    data = b""
-    try:
-        while chunk := connection.recv(65536):
-            data += chunk
-    except ConnectionResetError:
-        pass  # what came before counts
-    return data
 
 
 def raw(port):

@@ -23,29 +23,10 @@ import sys
 import time
 from collections import Counter
 
+from clients import connect, read_all
+
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
-
-
-def connect(port):
-    """PORT: of loopback, or the path of a Unix socket."""
-    if port.startswith("/"):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(port)
-    else:
-        connection = socket.create_connection(("127.0.0.1", int(port)))
-    connection.settimeout(60)
-    return connection
-
-
-def read_all(connection):
-    data = b""
-    try:
-        while chunk := connection.recv(65536):
-            data += chunk
-    except ConnectionResetError:
-        pass  # what came before counts
-    return data
 
 
 def shown(answer):
