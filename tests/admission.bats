@@ -85,26 +85,24 @@ kill_workers() {
     is_healthy
 }
 
-@test "old workers killed with -9 while they drain: what they had under way is not counted any more" {
-    local old
+# reload_while_full : nginx has a reload while it has as many as it takes; sets `old` to the workers that finish those
+reload_while_full() {
     read -ra old < <(nginx_workers)
     fill
     kill -HUP "$(<"$RUN_DIR/nginx.pid")"
     wait_until 10 is_draining "${old[@]}"
     post_sample
     expect_problem 503 'too many'
+}
+
+@test "old workers killed with -9 while they drain: what they had under way is not counted any more" {
+    reload_while_full
     kill_workers "${old[@]}"
     expect_room
 }
 
 @test "what an old worker finishes after a reload is counted until it is finished" {
-    local old
-    read -ra old < <(nginx_workers)
-    fill
-    kill -HUP "$(<"$RUN_DIR/nginx.pid")"
-    wait_until 10 is_draining "${old[@]}"
-    post_sample
-    expect_problem 503 'too many'
+    reload_while_full
     signal_workers CONT "${TRANSFORMS[@]}"
     wait "$CLIENTS"
     wait_until 10 is_ended "${old[0]}"
