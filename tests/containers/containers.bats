@@ -404,10 +404,12 @@ logged_client() {
     docker run -d --name "nginx-$network" --network "$network" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
     wait_until 10 is_in_use_with "nginx-$network" "$four:9000 [$six]:9000"
     docker rm -f "nginx-$network" >/dev/null
-    docker run -d --name "nginx-$network" --network "$network" -e "APP_ADDR=[$six]:9000" "local/cgi-nginx:$IMAGE_TAG" >/dev/null
+    docker run -d --name "nginx-$network" --network "$network" -e "APP_ADDR=[$six]:9000" -e METRICS_LISTEN=0.0.0.0:9113 \
+        "local/cgi-nginx:$IMAGE_TAG" >/dev/null
     wait_until 10 is_in_use_with "nginx-$network" "app: [$six]:9000, "
     for client in 127.0.0.1 '[::1]'; do
         docker exec "nginx-$network" curl -gsf -H "X-Request-ID: seen-${#client}" -d "$SAMPLE_REQUEST" "http://$client:8080/api"
+        docker exec "nginx-$network" curl -qgsf --noproxy '*' -o /dev/null "http://$client:9113/_metrics"
         wait_until 5 logged_client "nginx-$network" "seen-${#client}" "$(tr -d '[]' <<<"$client")"
     done
 }
