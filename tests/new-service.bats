@@ -30,7 +30,7 @@ setup() {
 teardown_file() {
     [[ -d $BATS_FILE_TMPDIR/copy ]] || return 0
     use_copy "$BATS_FILE_TMPDIR/copy"
-    STACK_NOISE='probe-blue-' end_stack # one test kills these
+    STACK_NOISE=$NOISE_OF_KILLED end_stack # one test kills workers
 }
 
 # A test may have changed the routes.
@@ -157,7 +157,7 @@ has_worker() {
     expect_problem 503
     post '{"message": "a"}'
     expect_problem 502
-    STACK_NOISE='probe-blue|auth request unexpected status: 502' end_stack
+    STACK_NOISE="$NOISE_OF_KILLED|auth request unexpected status: 502" end_stack
 }
 
 @test "where the system runs already: it is started, routed to and put into the answer, and nothing fails meanwhile" {
@@ -242,7 +242,7 @@ has_worker() {
     end_instance green-green-1 green-green-2
     request GET /_health
     expect_problem 503
-    STACK_NOISE='green-green|auth request unexpected' end_stack
+    STACK_NOISE="$NOISE_OF_KILLED|auth request unexpected" end_stack
 }
 
 @test "no script names transform, which any service may replace; the assembly does, and words for people" {

@@ -168,7 +168,7 @@ asked_by_upgrade() {
     wait_until 10 is_healthy
     wait_until 10 worker_runs app-green-1
     expect_equal "$before" "$(program_of app-green-1)"
-    STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed'
+    STACK_NOISE=$NOISE_OF_KILLED
 }
 
 worker_runs() {
@@ -236,7 +236,7 @@ worker_runs() {
     wait_until 60 is_gone "$upgrade"
     expect_match 'upgrade: app-green-2 has died; .*; taken back' "$(<"$BATS_TEST_TMPDIR/out")"
     expect_as_before
-    STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed'
+    STACK_NOISE=$NOISE_OF_KILLED
 }
 
 @test "a new build that answers a client with a 5xx while it is watched: all requests go back to the old ones" {

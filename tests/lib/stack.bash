@@ -33,6 +33,10 @@ end_stack() {
 
 STACK_NOISE='^$' # lines that a file expects in nginx's error log
 
+# Those of calls to an instance that was killed or has ended. nginx or compose makes such a call again.
+# shellcheck disable=SC2034 # for the tests
+NOISE_OF_KILLED='no live upstreams|upstream prematurely closed|connect\(\) to unix:|(recv|writev|sendfile)\(\) failed'
+
 # logs_are_clean : no sanitizer report anywhere, nothing unexpected in nginx's error log
 logs_are_clean() {
     local unexpected

@@ -9,7 +9,7 @@ load ../lib/helpers
 load ../lib/stack
 load ../lib/load
 
-STACK_NOISE='no live upstreams|upstream prematurely closed|connect\(\) to unix:|recv\(\) failed|writev\(\) failed|sendfile\(\) failed'
+STACK_NOISE=$NOISE_OF_KILLED
 
 # What is counted here is loss. On a machine that is busy with other things, waiting is none.
 setup() {
