@@ -16,7 +16,7 @@ packages_for() {
     test)
         printf '%s\n' \
             'bats bats' 'parallel parallel' 'python3 python3' 'wrk wrk' \
-            'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt' 'prometheus promtool'
+            'nghttp2-client h2load' 'unicode-data /usr/share/unicode/auxiliary/GraphemeBreakTest.txt' 'prometheus promtool'
         ;;
     lab) # what nginx itself is built with, and clang's sanitizers
         printf '%s\n' \
