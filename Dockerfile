@@ -17,18 +17,17 @@ FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends \
         libfcgi-bin libjansson4 libseccomp2 libutf8proc2 spawn-fcgi && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*
-COPY scripts/ask-health /usr/local/bin/ask-health
+COPY scripts/ask-health scripts/container /usr/local/bin/
 ARG SERVICE
 ARG PORT
 COPY --from=build /build/cgi-${SERVICE} /usr/local/bin/cgi-${SERVICE}
 # Program and port are written down here: no variable can change them, and Kubernetes sets some that nobody asked for. The
-# service itself becomes process 1: it drains at SIGTERM, and says why it does not start. The argument of the image is the
-# address where it listens; without one, all of both families, or of IPv4 where the kernel has no IPv6.
-RUN printf '%s\n' '#!/bin/sh' 'address=::' '[ -e /proc/net/if_inet6 ] || address=0.0.0.0' \
-        "exec spawn-fcgi -n -a \"\${1:-\$address}\" -p ${PORT:?} -b 4096 -- /usr/local/bin/cgi-$SERVICE" \
-        >/usr/local/bin/serve && \
-    printf '#!/bin/sh\nexec ask-health %s\n' "$PORT" >/usr/local/bin/is-healthy && \
+# argument of both is where the service listens (container --help).
+RUN printf '#!/bin/sh\nexec container serve %s %s "$@"\n' "$SERVICE" "${PORT:?}" >/usr/local/bin/serve && \
+    printf '#!/bin/sh\nexec container ask %s %s "$@"\n' "$SERVICE" "$PORT" >/usr/local/bin/is-healthy && \
     chmod 0755 /usr/local/bin/serve /usr/local/bin/is-healthy
+# A folder for sockets that is shared with nginx's container.
+RUN install -d -o 10001 -g 0 -m 0770 /run/cgi
 USER 10001:10001
 EXPOSE ${PORT}
 STOPSIGNAL SIGTERM

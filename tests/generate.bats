@@ -79,11 +79,11 @@ add_services() {
 @test "a change of services, or of settings.tsv, is stale in each file that tells of it" {
     sed -i '/^app /s/128  128/256  192/' "$copy/services"
     run generate --check
-    expect_refusal 'stale: docker-compose.yml, docker-compose.override.yml, ecs-params.yml, ecs-params.fargate.yml, kubernetes/base/cgi.yml and cloudformation.yml; ./scripts/generate writes them'
+    expect_refusal 'stale: docker-compose.yml, docker-compose.override.yml, docker-compose.ecs.yml, docker-compose.fargate.yml, ecs-params.yml, ecs-params.fargate.yml, kubernetes/base/cgi.yml and cloudformation.yml; ./scripts/generate writes them'
     cp "$ROOT/services" "$copy"
     sed -i '/^UPSTREAM_TIMEOUT/s/\t5\t/\t7\t/' "$copy/scripts/lib/settings.tsv"
     run generate --check
-    expect_equal 'generate: stale: docker-compose.yml, README.md and host/settings; ./scripts/generate writes them' "${lines[0]}"
+    expect_equal 'generate: stale: docker-compose.yml, docker-compose.ecs.yml, docker-compose.fargate.yml, README.md and host/settings; ./scripts/generate writes them' "${lines[0]}"
     expect_equal 'generate: cloudformation.yml: UpstreamTimeout has no "Default: 7"; scripts/lib/settings.tsv says otherwise' "${lines[1]}"
     expect_equal 2 "${#lines[@]}"
 }
@@ -264,7 +264,8 @@ python() {
 expect_valid() {
     local kind file
     if command -v docker-compose >/dev/null; then
-        for file in override ecs fargate; do compose_config docker-compose.yml "docker-compose.$file.yml" >/dev/null; done
+        compose_config docker-compose.yml docker-compose.override.yml >/dev/null
+        for file in ecs fargate; do compose_config "docker-compose.$file.yml" >/dev/null; done
     fi
     for kind in ec2 fargate; do expect_equal '' "$(python "$copy/tests/ecs/files.py" check "$kind" "$copy" 2>&1)" "$kind"; done
     expect_equal '' "$(python "$copy/tests/lib/pod.py" "$copy"/{kubernetes,docker-compose,docker-compose.override}.yml 2>&1)" pod.py

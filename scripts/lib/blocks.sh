@@ -134,28 +134,41 @@ compose_limits() {
 compose_limit() {
     append <<TEXT
   $name:
+    command: ["/run/cgi/"]
+    healthcheck:
+      test: ["CMD", "is-healthy", "/run/cgi/"]
+    volumes: *sockets
     mem_limit: ${memory}m
     security_opt: *security
 TEXT
 }
 
-compose_logging() {
-    for_each compose_log
+# compose_ecs SED_COMMAND... : docker-compose.yml once more, without its words for people, as ecs-cli wants it: it adds no file to
+# another that says no version, of which Compose v2 complains. Its log goes to CloudWatch.
+compose_ecs() {
+    local compose command commands=()
+    compose=${NEW[docker-compose.yml]:-$(<"$ROOT/docker-compose.yml")}
+    for command; do commands+=(-e "$command"); done
+    block+=$(sed -n '/^services:/,$p' <<<"$compose" | sed -e '/^ *#/d' "${commands[@]}" -e '/^    logging: &logging/,/^$/c\
+    logging: &logging\
+      driver: awslogs\
+      options:\
+        awslogs-group: ${LOG_GROUP:-/ecs/cgi}\
+        awslogs-region: ${AWS_REGION:?set it to where the logs go}\
+        awslogs-stream-prefix: ecs\
+        mode: non-blocking\
+        max-buffer-size: 4m\
+')$'\n'
 }
 
-compose_log() {
-    append <<TEXT
-  $name:
-    logging: *logging
-TEXT
+# compose_ec2 : a task's containers are on a bridge of their own, without DNS
+compose_ec2() {
+    compose_ecs 's/^    depends_on:/    links:/'
 }
 
-compose_loopback() {
-    for_each compose_loopback_address
-}
-
-compose_loopback_address() {
-    block+="      ${NAME}_ADDR: 127.0.0.1:$port"$'\n'
+# compose_fargate : a task's containers share the loopback device
+compose_fargate() {
+    compose_ecs 's/^\(      [A-Z]*_ADDR: \).*:\([0-9]*\)}$/\1127.0.0.1:\2/'
 }
 
 # ---- ecs-params*.yml ----
@@ -242,7 +255,7 @@ pod_addresses() {
 pod_address() {
     append <<TEXT
             - name: ${NAME}_ADDR
-              value: 127.0.0.1:$port
+              value: unix:/run/pod/$name.sock
 TEXT
 }
 
@@ -256,10 +269,10 @@ pod_service() {
         - name: $name
           image: local/cgi-$name:latest
           imagePullPolicy: IfNotPresent
-          args: ["127.0.0.1"]
+          args: ["/run/pod/$name.sock"]
           livenessProbe:
             exec:
-              command: ["ask-health", "$port"]
+              command: ["is-healthy", "/run/pod/$name.sock"]
             initialDelaySeconds: 5
             periodSeconds: 5
             timeoutSeconds: 3

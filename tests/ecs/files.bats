@@ -19,13 +19,13 @@ check() {
     "$AWS_PYTHON" "$ROOT/tests/ecs/files.py" "$@"
 }
 
-@test "EC2: the three files keep every rule of ecs-cli and of ECS" {
+@test "EC2: both files keep every rule of ecs-cli and of ECS" {
     run check check ec2 "$ROOT"
     expect_equal '' "$output"
     expect_status 0
 }
 
-@test "Fargate: the three files keep every rule of ecs-cli and of ECS" {
+@test "Fargate: both files keep every rule of ecs-cli and of ECS" {
     run check check fargate "$ROOT"
     expect_equal '' "$output"
     expect_status 0
@@ -37,13 +37,13 @@ check() {
     expect_status 0
 }
 
-@test "an overlay changes nothing but what it is for: nobody runs as root, no root can be written to" {
+@test "ECS's files differ from docker-compose.yml in what they are for alone: nobody runs as root, no root can be written to" {
     command -v docker-compose >/dev/null || skip "there is no docker-compose"
-    local file base services rest='del(.services[].logging, .services.nginx.links)
+    local file base services rest='del(.version, .services[].logging, .services.nginx.links, .services.nginx.depends_on)
         | .services.nginx.environment |= with_entries(select(.key | endswith("_ADDR") | not))'
     base=$(compose_json "$ROOT/docker-compose.yml" | jq -S "$rest")
     for file in docker-compose.ecs.yml docker-compose.fargate.yml; do
-        services=$(compose_json "$ROOT/docker-compose.yml:$ROOT/$file" | jq -S "$rest")
+        services=$(compose_json "$ROOT/$file" | jq -S "$rest")
         expect_equal "$base" "$services" "$file"
     done
     expect_json '["10001:10001",true,["ALL"]]' '[.services[] | [.user, .read_only, .cap_drop]] | unique[]' <<<"$services"
@@ -55,23 +55,22 @@ compose_json() {
         "$AWS_PYTHON" -c 'import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))'
 }
 
-@test "docker-compose takes docker-compose.yml alone, with its override, and with each overlay" {
+@test "docker-compose takes docker-compose.yml alone, with its override, and each file of ECS" {
     command -v docker-compose >/dev/null || skip "there is no docker-compose"
     local names file
     names=$(jq -cn '$ARGS.positional | sort' --args "${IMAGES[@]}")
-    compose_json "$ROOT/docker-compose.yml" | expect_json "$names" '.services | keys'
-    for file in override ecs fargate; do
-        compose_json "$ROOT/docker-compose.yml:$ROOT/docker-compose.$file.yml" | expect_json "$names" '.services | keys'
+    for file in yml ecs.yml fargate.yml; do
+        compose_json "$ROOT/docker-compose.$file" | expect_json "$names" '.services | keys'
     done
     (cd "$ROOT" && unset COMPOSE_FILE && docker-compose config) >"$BATS_TEST_TMPDIR/config"
     expect_equal "${#IMAGES[@]}" "$(grep -c no-new-privileges "$BATS_TEST_TMPDIR/config")" "by itself, it takes docker-compose.override.yml"
 }
 
-@test "without AWS_REGION, docker-compose refuses each overlay of ECS and says what to set" {
+@test "without AWS_REGION, docker-compose refuses each file of ECS and says what to set" {
     command -v docker-compose >/dev/null || skip "there is no docker-compose"
     local file
     for file in ecs fargate; do
-        run env -u AWS_REGION COMPOSE_FILE="$ROOT/docker-compose.yml:$ROOT/docker-compose.$file.yml" docker-compose config
+        run env -u AWS_REGION COMPOSE_FILE="$ROOT/docker-compose.$file.yml" docker-compose config
         ((status != 0))
         expect_match 'AWS_REGION.*set it to where the logs go' "$output"
     done

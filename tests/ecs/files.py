@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Are the compose files and ecs-params such as ecs-cli and ECS take them? ecs-cli itself passes over a misspelt key.
+"""Are the compose file and ecs-params such as ecs-cli and ECS take them? ecs-cli itself passes over a misspelt key.
 
 usage: files.py check ec2|fargate FOLDER      print each problem as "FILE: KEY: RULE"; 1 if there is one
        files.py cases TABLE FOLDER            the same of each case in the table: a change, and a problem that it brings.
@@ -15,13 +15,13 @@ import tempfile
 import jsonschema
 import yaml
 
-from reading import Problem, merged, read_compose, read_params
+from reading import Problem, read_compose, read_params
 from rules import RULES, Task
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILES = {
-    "ec2": ("docker-compose.yml", "docker-compose.ecs.yml", "ecs-params.yml"),
-    "fargate": ("docker-compose.yml", "docker-compose.fargate.yml", "ecs-params.fargate.yml"),
+    "ec2": ("docker-compose.ecs.yml", "ecs-params.yml"),
+    "fargate": ("docker-compose.fargate.yml", "ecs-params.fargate.yml"),
 }
 # What the operator sets (README.md)
 ENVIRONMENT = {
@@ -59,22 +59,18 @@ def broken(file, kind, content):
             yield file, key, error.schema.get("description", error.message)
 
 
-# ---- all files ----
+# ---- both files ----
 
 def problems(kind, folder, environment):
-    *compose_files, params_file = FILES[kind]
+    compose_file, params_file = FILES[kind]
     try:
-        compose = {name: read_compose(folder, name, environment) for name in compose_files}
+        compose = read_compose(folder, compose_file, environment)
         params = read_params(folder, params_file, environment)
     except Problem as problem:
         return [str(problem)]
-    found = [problem for name in compose for problem in broken(name, "compose", compose[name])]
-    found += broken(params_file, "ecs-params", params)
+    found = [*broken(compose_file, "compose", compose), *broken(params_file, "ecs-params", params)]
     if not found:
-        services = {}
-        for content in compose.values():
-            services = merged(services, content["services"])
-        task = Task(kind, compose, services, params_file, params)
+        task = Task(kind, compose_file, compose, params_file, params)
         found = [problem for rule in RULES for problem in rule(task)]
     return [f"{file}: {key}: {rule}" for file, key, rule in found]
 

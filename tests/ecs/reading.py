@@ -92,15 +92,3 @@ def read_compose(folder, name, environment):
 
 def read_params(folder, name, environment):
     return parse(name, expand(name, read(folder, name), environment))
-
-
-def merged(first, second):
-    """Maps are merged, lists added, a false does not undo a true; another log driver brings its own options."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        if "driver" in second and first.get("driver") != second["driver"]:
-            return second
-        return {key: merged(first[key], second[key]) if key in first and key in second else {**first, **second}[key]
-                for key in {**first, **second}}
-    if isinstance(first, list) and isinstance(second, list):
-        return first + second
-    return second or first

@@ -16,12 +16,13 @@ AWSLOGS_OPTIONS = ("awslogs-group", "awslogs-region", "awslogs-stream-prefix")
 
 
 class Task:
-    """All files as one: the services of the compose files, merged, and what ecs-params says of them."""
+    """Both files as one: the services of the compose file, and what ecs-params says of them."""
 
-    def __init__(self, kind, compose, services, params_file, params):
+    def __init__(self, kind, compose_file, compose, params_file, params):
         self.fargate = kind == "fargate"
-        self.compose = compose            # name of the file -> what it says, the first first
-        self.services = services
+        self.compose_file = compose_file
+        self.services = compose["services"]
+        self.volumes = compose.get("volumes", {})
         self.params_file = params_file
         self.definition = params["task_definition"]
         self.params = self.definition["services"]
@@ -30,9 +31,7 @@ class Task:
         self.shared = self.mode in ("awsvpc", "host")  # the containers of a task share their network
 
     def at(self, service, key):
-        """The last compose file that says something of this, and the key."""
-        files = [name for name, content in self.compose.items() if key in content["services"].get(service, {})]
-        return (files or list(self.compose))[-1], f"services.{service}.{key}"
+        return self.compose_file, f"services.{service}.{key}"
 
     def at_params(self, service, key):
         return self.params_file, f"task_definition.services.{service}.{key}"
@@ -53,34 +52,7 @@ def cycle(graph):
     return next((node for node in graph if reaches(node, node, {node})), None)
 
 
-# ---- compose files among each other ----
-
-def one_version(task):
-    first = next(iter(task.compose.values()))["version"]
-    for name, content in task.compose.items():
-        if content["version"] != first:
-            yield name, "version", f"all compose files say the same version; the first says {first!r}"
-
-
-def overlay_adds_no_service(task):
-    base, *overlays = task.compose.items()
-    for name, content in overlays:
-        for service in content["services"]:
-            if service not in base[1]["services"]:
-                yield name, f"services.{service}", f"{base[0]} has no such service: it would be one more container"
-
-
-def merge_traps(task):
-    for service in task.services:
-        said = [content["services"].get(service, {}) for content in task.compose.values()]
-        for key in ("command", "entrypoint"):
-            if sum(key in content for content in said) > 1:
-                yield *task.at(service, key), "ecs-cli adds the words of the files, docker-compose replaces them; say it once"
-        for key in ("read_only", "privileged", "tty"):
-            values = [content[key] for content in said if key in content]
-            if True in values and values[-1] is False:
-                yield *task.at(service, key), "a later false does not undo an earlier true in ecs-cli"
-
+# ---- the compose file ----
 
 def image_is_named(task):
     for service, content in task.services.items():
@@ -147,13 +119,12 @@ def addresses(task):
 # ---- what a container may and has ----
 
 def volumes(task):
-    declared = {name for content in task.compose.values() for name in content.get("volumes", {})}
     for service, texts in task.each("volumes"):
         for source in (text.split(":")[0] for text in texts if ":" in text):
             if source.startswith((".", "~")):
                 yield (*task.at(service, "volumes"), f'"{source}" becomes a folder of the machine that runs ecs-cli, '
                        "which no instance has")
-            elif not source.startswith("/") and source not in declared:
+            elif not source.startswith("/") and source not in task.volumes:
                 yield *task.at(service, "volumes"), f'"{source}" stands in no top-level volumes'
 
 
@@ -300,6 +271,5 @@ def references(task):
             yield *task.at(service, "image"), f'"{image}" is no name of an image with a tag'
 
 
-RULES = (one_version, overlay_adds_no_service, merge_traps, image_is_named, references, depends_on_services, links,
-         names_in_awsvpc, port_mappings, addresses, volumes, fargate_privileges, stop_time, logs, params_services,
+RULES = (image_is_named, references, depends_on_services, links, names_in_awsvpc, port_mappings, addresses, volumes, fargate_privileges, stop_time, logs, params_services,
          params_memory, params_health, params_order, order_of_compose, params_essential, fargate_size, network_and_roles)

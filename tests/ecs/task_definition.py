@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Is a registered task definition what docker-compose.yml and its files for Fargate say, container by container?
+"""Is a registered task definition what docker-compose.fargate.yml and its ecs-params say, container by container?
 
 usage: task_definition.py REGISTRY IMAGE_TAG < DESCRIPTION      DESCRIPTION is what describe-task-definition prints.
                                                                 Print each difference; 1 if there is one
@@ -10,20 +10,17 @@ import os
 import sys
 
 from files import ENVIRONMENT, FILES
-from reading import merged, read_compose, read_params
+from reading import read_compose, read_params
 from units import duration, memory, ports
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 
 
 def said(registry, tag):
-    """The services of the compose files, and ecs-params."""
+    """The services of the compose file, and ecs-params."""
     environment = {**ENVIRONMENT["fargate"], "REGISTRY": registry, "IMAGE_TAG": tag}
-    *compose, params = FILES["fargate"]
-    services = {}
-    for name in compose:
-        services = merged(services, read_compose(ROOT, name, environment)["services"])
-    return services, read_params(ROOT, params, environment)["task_definition"]["services"]
+    compose, params = FILES["fargate"]
+    return read_compose(ROOT, compose, environment)["services"], read_params(ROOT, params, environment)["task_definition"]["services"]
 
 
 def health(check):

@@ -103,5 +103,5 @@ crash() {
 uses() {
     local line
     line=$(docker exec "$(container nginx)" cat /run/app/in-use 3>&- | tr ',' '\n' | grep -E "^ *$1: ")
-    (($(grep -oE '[0-9.]+:[0-9]+' <<<"$line" | wc -l) == $2))
+    (($(grep -oE '[0-9.]+:[0-9]+|unix:[^ ]+' <<<"$line" | wc -l) == $2))
 }

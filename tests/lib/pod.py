@@ -14,7 +14,7 @@ import sys
 import yaml
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-LOCK = "/run/pod"  # the folder of the lock by which the services of a pod see that nginx has gone
+SHARED = "/run/pod"  # the folder of the services' sockets, and of the lock by which they see that nginx has gone
 UNITS = {"m": 1 << 20, "M": 1 << 20, "Mi": 1 << 20, "G": 1 << 30, "Gi": 1 << 30}
 
 
@@ -37,7 +37,7 @@ def from_pod(spec, container):
         "dropped capabilities are": context["capabilities"]["drop"],
         "privileges can be gained:": context["allowPrivilegeEscalation"],
         "memory is": in_bytes(container["resources"]["limits"]["memory"]),
-        "writable folders are": [mount["mountPath"] for mount in container["volumeMounts"] if mount["mountPath"] != LOCK],
+        "writable folders are": [mount["mountPath"] for mount in container["volumeMounts"] if mount["mountPath"] != SHARED],
     }
 
 
@@ -49,7 +49,7 @@ def from_compose(service):
         "dropped capabilities are": service["cap_drop"],
         "privileges can be gained:": "no-new-privileges" not in service["security_opt"],
         "memory is": in_bytes(service["mem_limit"]),
-        "writable folders are": service.get("volumes", []),
+        "writable folders are": [volume for volume in service["volumes"] if volume != "sockets:/run/cgi"],
     }
 
 
@@ -67,9 +67,9 @@ def differences(deployment, compose):
     for variable in containers["nginx"]["env"]:
         if not variable["name"].endswith("_ADDR"):
             continue
-        port = default(compose["services"]["nginx"]["environment"][variable["name"]]).split(":")[1]
-        if variable["value"] != f"127.0.0.1:{port}":
-            yield f"nginx: {variable['name']} is {variable['value']}, and has to be 127.0.0.1:{port}"
+        socket = f"unix:{SHARED}/{variable['name'].removesuffix('_ADDR').lower()}.sock"
+        if variable["value"] != socket:
+            yield f"nginx: {variable['name']} is {variable['value']}, and has to be {socket}"
 
 
 def longest_drain():
@@ -142,8 +142,11 @@ def inside_faults(spec):
     if spec.get("enableServiceLinks", True):
         yield "enableServiceLinks is not false"
     for container in spec["containers"]:
-        if container["name"] != "nginx" and container.get("args") != ["127.0.0.1"]:
+        socket = f"{SHARED}/{container['name']}.sock"
+        if container["name"] != "nginx" and container.get("args") != [socket]:
             yield f"{container['name']}: listens for more than its pod"
+        if container["name"] != "nginx" and container["livenessProbe"]["exec"]["command"] != ["is-healthy", socket]:
+            yield f"{container['name']}: is asked for its health where it does not listen"
 
 
 def user_faults(spec):
@@ -188,7 +191,8 @@ def main():
         compose = yaml.safe_load(file)
     with open(sys.argv[3], encoding="utf-8") as file:
         for name, more in yaml.safe_load(file)["services"].items():
-            compose["services"][name].update(more)
+            volumes = compose["services"][name].get("volumes", []) + more["volumes"]
+            compose["services"][name].update({**more, "volumes": volumes})
     found = [*differences(deployment, compose), *faults(deployment, *others), *compose_end_faults(compose)]
     for line in found:
         print(line)
