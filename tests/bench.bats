@@ -123,6 +123,13 @@ expect_contract() {
     expect_status 0
 }
 
+@test "the system lets in as many clients as the benchmark has, or a line says why not" {
+    expect_match ' MAX_CLIENTS=3000$' "$(with_peers eval 'admit 3000; echo "${PEER_SETTINGS[*]}"')"
+    run with_peers eval 'ulimit -n 1000; admit 15000; echo "${PEER_SETTINGS[*]}"'
+    expect_match '503: .*MAX_CLIENTS is "15000"; set it to at most' "${lines[0]}"
+    expect_no_match MAX_CLIENTS "${lines[1]}"
+}
+
 @test "h2load: a connection that ended before the time was over makes it no measurement, and a line says so" {
     local BENCH_DIR=$BATS_TEST_TMPDIR
     printf '%s\n' 'finished in 2.01s, 1600.00 req/s, 357.19KB/s' \

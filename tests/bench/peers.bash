@@ -16,6 +16,16 @@ PEER_START_SECONDS=20
 # Room for a message of 1 MiB in its JSON; the same for all peers, it is one edge.
 PEER_SETTINGS=(MAX_BODY_BYTES=2097152)
 
+# admit CLIENTS : let in so many at once, where the limit of descriptors allows it
+admit() {
+    local why
+    if why=$( (MAX_CLIENTS=$1 && settings_load) 2>&1); then
+        PEER_SETTINGS+=(MAX_CLIENTS="$1")
+    else
+        say "the system answers some of $1 clients with 503: $why" >&2
+    fi
+}
+
 # peer_names : all of them, the system first, the limits last
 peer_names() {
     printf '%s\n' system ssi rust go node php flask constant hop echo
