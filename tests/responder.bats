@@ -45,6 +45,20 @@ pid() {
     scenario no_descriptors "$(pid)" "$LOG"
 }
 
+# ---- log ----
+
+@test "a log that nobody reads stops nothing: calls are answered, lines are lost whole, and it is told how many" {
+    local pipe=$BATS_TEST_TMPDIR/pipe hold
+    mkfifo "$pipe"
+    exec {hold}<>"$pipe" # somebody has it open, as a container's engine does
+    # shellcheck disable=SC2016 # the inner shell's
+    start_service transform "$SOCKET" LOG_LEVEL=debug PIPE="$pipe" sh -c 'exec "$@" 2>"$PIPE"' sh
+    dd if="$pipe" iflag=nonblock of=/dev/null status=none 2>/dev/null || true # the lines of the start
+    scenario unread_log "$pipe"
+    stop_service transform
+    exec {hold}>&-
+}
+
 # ---- status ----
 
 @test "the status is told on a socket of its own while the only worker is busy; only its user and group may ask" {

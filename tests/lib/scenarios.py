@@ -557,6 +557,21 @@ def counted(path, status):
     expect(404, call(status, "POST", "/reverse").status, "what is not of the status")
 
 
+def unread_log(path, pipe):
+    """The log is a pipe that nobody reads, until 2,000 calls have been answered: they had more lines than it holds."""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with Peer(path) as peer:
+        peer.socket.settimeout(5)
+        for _ in range(2000):
+            expect_answer(peer, "ab")
+        lines = [json.loads(line) for line in os.read(reader, MIB).splitlines()]
+        expect_answer(peer, "ab")
+        expect(True, 0 < len(lines) < 2000, f"some lines are written, and some lost; {len(lines)} are written")
+        lost = f"{2000 - len(lines)} lines were lost before this one: who reads the log was too slow"
+        told = [json.loads(line)["message"] for line in os.read(reader, MIB).splitlines()]
+    expect((lost, 2), (told[0], len(told)), "told of the lines that were lost")
+
+
 def main():
     try:
         globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,7 @@
 /*
  * The log of a service process: one JSON object a line on standard error, each written by one write(2),
- * so that lines of several threads and processes do not mix.
+ * so that lines of several threads and processes do not mix. Where that is a pipe, as in a container, a reader that
+ * stalls stops no thread: lines are lost, whole, and how many is told once there is room again.
  */
 #ifndef CGI_LOG_H
 #define CGI_LOG_H
