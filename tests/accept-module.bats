@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # The nginx module accept alone (nginx/accept): how clients are shared out among the workers. With the services behind it:
 # load/load.bats.
+# sanitizers: address
 
 load lib/helpers
 

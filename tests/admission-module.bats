@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016,SC2034 # nginx has variables, too; not each loop needs its own
 # The nginx module admission (nginx/admission) alone, in configurations that are not ours: who has its turn when, what becomes of
 # clients that leave, and what it does beside other directives. lib/gate.py is what is called: it answers when it is told to.
+# sanitizers: address
 
 load lib/helpers
 

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
 # How many requests are served at once (nginx/admission) in the whole system, and what becomes of that when nginx's workers
 # are killed, when clients are slow, and when they do not stay. The module in other configurations: admission-module.bats.
+# sanitizers: address
 
 load lib/helpers
 load lib/stack

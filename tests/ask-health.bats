@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2016,SC2154 # $ is for the stand-in; bats' `run` sets what it sets
 # scripts/ask-health, which is each container's and pod's probe: what it says, and that nothing of it is left.
+# sanitizers: none
 
 load lib/helpers
 load lib/services

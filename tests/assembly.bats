@@ -3,6 +3,7 @@
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
 # How one answer is made of two, where compose matters (nginx/assembly.conf): long frames, clients that end their side,
 # conditions. The module alone is tested by compose.bats and compose-foreign.bats.
+# sanitizers: address
 
 load lib/helpers
 load lib/stack

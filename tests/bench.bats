@@ -4,6 +4,7 @@
 # shellcheck disable=SC2154 # bats' `run` sets what it sets
 # The benchmark's own correctness: its peers do the job they are measured for, its figures are those of known data. A
 # peer whose tool is not here is skipped: no test installs a language.
+# sanitizers: none
 
 load lib/helpers
 
@@ -123,6 +124,7 @@ expect_contract() {
     expect_status 0
 }
 
+# shellcheck disable=SC2016 # for the shell that with_peers begins
 @test "the system lets in as many clients as the benchmark has, or a line says why not" {
     expect_match ' MAX_CLIENTS=3000$' "$(with_peers eval 'admit 3000; echo "${PEER_SETTINGS[*]}"')"
     run with_peers eval 'ulimit -n 1000; admit 15000; echo "${PEER_SETTINGS[*]}"'

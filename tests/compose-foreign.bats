@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016,SC2034 # nginx has variables, too; not each loop needs its own
 # The nginx module compose in configurations that are not ours: other directives, other modules, services that answer badly
 # (lib/parts.py) and clients that do not stay. What it makes of good frames is tested by compose.bats.
+# sanitizers: address
 
 load lib/helpers
 

@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # The nginx module alone (nginx/compose): what it makes of frames and of what they include. nginx answers the calls, too,
 # with constants; with the services behind it, it is tested by api.bats and failure.bats.
+# sanitizers: address
 
 load lib/helpers
 

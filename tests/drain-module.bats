@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2154 # coproc sets them
 # The nginx module drain alone (nginx/drain): what its debug log says. What clients see of it is in reload.bats.
+# sanitizers: address
 
 load lib/helpers
 

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
 # What the caller's environment holds for other programs changes nothing: proxies, rc files, shell options, functions, locale,
 # umask.
+# sanitizers: none
 
 load lib/helpers
 load lib/stack

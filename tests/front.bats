@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
 # What may be in front of nginx, or ask for more: proxies, pages of other origins, browsers that remember HTTPS. All of it is
 # off unless a setting says otherwise, which edge.bats' copy does not.
+# sanitizers: address
 
 load lib/helpers
 load lib/stack

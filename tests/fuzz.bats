@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # The fuzzers, each input once: what they begin with must hold their properties in every build, with or without clang.
 # What was found once is kept in fuzz/seeds. scripts/fuzz looks for more.
+# sanitizers: none
 
 load lib/helpers
 load lib/fuzz

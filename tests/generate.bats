@@ -4,6 +4,7 @@
 # scripts/generate: what `services` and settings.tsv say, in the files that other tools read whole. Each test has a copy of what
 # it reads and writes.
 # needs: ecs-test containers
+# sanitizers: none
 
 bats_require_minimum_version 1.5.0
 load lib/helpers

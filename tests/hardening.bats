@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # Built hard: what the Makefile's flags have left in programs, objects and nginx's modules, and what they do at run time.
+# sanitizers: none
 
 bats_require_minimum_version 1.5.0
 load lib/helpers

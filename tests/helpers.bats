@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or by bats' `run` for here
 # The tests' own expect_*: what each takes, and what each prints when it fails. Checked without them.
+# sanitizers: none
 
 bats_require_minimum_version 1.5.0
 load lib/helpers

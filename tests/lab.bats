@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
 # The lab itself (scripts/lab): what is wrong in a module is reported there. Each module here is a copy of compose with a line more.
+# sanitizers: address
 
 load lib/helpers
 

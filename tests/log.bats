@@ -3,6 +3,7 @@
 # shellcheck disable=SC2030,SC2031,SC2034,SC2154 # each test is a subshell; set here for stack.bash, or there for here
 # What nginx's logs say of a client: the access log is JSON and says what the client did, whatever that is; and a client cannot
 # fill error.log.
+# sanitizers: address
 
 load lib/helpers
 load lib/stack

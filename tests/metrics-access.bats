@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
 # Who may read /_metrics: whoever reaches METRICS_LISTEN, or the socket in RUN_DIR. No client of the edge, whatever its address
 # is, or what it says of it.
+# sanitizers: address
 
 bats_require_minimum_version 1.5.0
 load lib/helpers

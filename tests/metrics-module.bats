@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # The nginx module alone (nginx/metrics): whose calls it counts, in whose name, and what it does when its memory is full.
 # With the services behind it, it is tested by metrics.bats.
+# sanitizers: address
 
 load lib/helpers
 

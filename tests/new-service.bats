@@ -5,6 +5,7 @@
 # A third service, as a stranger adds it: scripts/new-service, its tag in app's frame, and then all that the first two can. In a
 # copy of the checkout, which serves while the tests run.
 # needs: deb ecs-test containers
+# sanitizers: none
 
 bats_require_minimum_version 1.5.0
 load lib/helpers

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
 # shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
 # What an operator types: scripts/run, scripts/stop, make; and what bad settings get.
+# sanitizers: none
 
 load lib/helpers
 load lib/stack

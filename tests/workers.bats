@@ -2,6 +2,7 @@
 # shellcheck shell=bats
 # scripts/lib/workers.sh: how many workers nginx has, by what this process may use of a machine. The processors and the
 # cgroups are the test's own; tests/containers/containers.bats has real ones.
+# sanitizers: none
 
 load lib/helpers
 

@@ -4,6 +4,7 @@
 # Services that answer wrongly in every way, and clients that leave at every stage (lib/wrong_answers.py, lib/leavers.py): the client
 # gets a right 200 or a problem, the next request is answered rightly on the same connection, and no worker of nginx dies.
 # SANITIZE=address,undefined ./scripts/test has it on an nginx with sanitizers.
+# sanitizers: address
 
 load lib/helpers
 load lib/stack

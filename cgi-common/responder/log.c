@@ -86,7 +86,8 @@ log_tell_lost(void)
 
     if (lost == 0)
         return;
-    (void)snprintf(message, sizeof message, "%lu lines were lost before this one: who reads the log was too slow", lost);
+    (void)snprintf(message, sizeof message, "%lu lines were lost before this one: who reads the log was too slow",
+                   lost);
     if (!log_write(LEVEL_WARNING, NULL, message))
         atomic_fetch_add(&log_lost, lost);
 }

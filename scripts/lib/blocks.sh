@@ -149,6 +149,7 @@ compose_ecs() {
     local compose command commands=()
     compose=${NEW[docker-compose.yml]:-$(<"$ROOT/docker-compose.yml")}
     for command; do commands+=(-e "$command"); done
+    # shellcheck disable=SC2016 # Compose's variables
     block+=$(sed -n '/^services:/,$p' <<<"$compose" | sed -e '/^ *#/d' "${commands[@]}" -e '/^    logging: &logging/,/^$/c\
     logging: &logging\
       driver: awslogs\

@@ -33,23 +33,6 @@ teardown() {
     docker network ls -q --filter "name=-$$\$" | xargs -r docker network rm >/dev/null
 }
 
-# load_for SECONDS : 64 clients; its report to $BATS_TEST_TMPDIR/wrk
-load_for() {
-    wrk -t 2 -c 64 -d "$1s" --timeout 60s -s "$ROOT/tests/lib/post.lua" "$URL/api" >"$BATS_TEST_TMPDIR/wrk" 2>&1 3>&-
-}
-
-# expect_no_failure : of the last load. A connection that was idle when nginx took a new configuration may be closed under
-# a client that just sends (wrk counts a read error): that is HTTP's, and told apart.
-expect_no_failure() {
-    expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
-        expect_no_match 'Non-2xx|wrong|connect [1-9]|write [1-9]|timeout [1-9]' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
-        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container nginx)")" "restarts of nginx"
-}
-
-is_healthy() {
-    [[ $(state "$1" Health.Status) == healthy ]]
-}
-
 @test "up -d: a call is answered, all become healthy, and none runs as root" {
     answers
     local service
@@ -100,6 +83,37 @@ filters() {
     done
 }
 
+# address_of CONTAINER FIELD : of its one network
+address_of() {
+    docker inspect -f "{{range .NetworkSettings.Networks}}{{.$2}}{{end}}" "$1"
+}
+
+# in_use [CONTAINER] : what its nginx calls
+in_use() {
+    docker exec "$1" cat /run/app/in-use 2>/dev/null
+}
+
+@test "the services listen on Unix sockets alone, where nginx calls them, and asks how they fare beside" {
+    local service name port
+    for service in "${SERVICES[@]}"; do
+        name=/run/cgi/$service-$(address_of "$(container "$service")" IPAddress)
+        expect_match "$service: unix:$name\.sock(, |$)" "$(in_use "$(container nginx)")"
+        expect_match "server unix:$name\.status " \
+            "$(docker exec "$(container nginx)" cat "/run/app/nginx/each/$service/upstreams.conf")"
+        printf -v port %04X "${SERVICE_PORT[$service]}"
+        expect_no_match ":$port 0" "$(docker exec "$(container "$service")" cat /proc/net/tcp /proc/net/tcp6)"
+    done
+}
+
+@test "a service whose socket cannot be ends at once, with one line that says why" {
+    run docker run --rm "local/cgi-app:$IMAGE_TAG" /run/nothing/
+    expect_status 1
+    expect_equal 'app: user 10001 cannot write to /run/nothing, where its socket is to be; mount a volume that it owns' "$output"
+    run docker run --rm --network none "local/cgi-app:$IMAGE_TAG" /run/cgi/
+    expect_status 1
+    expect_equal 'app: this container has no address, for which its socket in /run/cgi/ would be named; give it a network' "$output"
+}
+
 # is_logged ID : by nginx, as a request that was answered with 200
 is_logged() {
     docker logs "$(container nginx)" 2>/dev/null | grep -q "\"request_id\":\"$1\".*\"status\":200"
@@ -144,10 +158,6 @@ scale() {
     scale 1
     wait
     expect_no_failure
-}
-
-compose_ids() {
-    docker-compose ps -q "$1" </dev/null
 }
 
 # has_restarted CONTAINER
@@ -249,7 +259,7 @@ page() {
     expect_match 'THREADS' "$output"
     run docker run --rm -e APP_ADDR=app "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
-    expect_equal 'entrypoint: APP_ADDR is "app"; set it to host:port' "$output"
+    expect_equal 'entrypoint: APP_ADDR is "app"; set it to host:port, or unix:/path' "$output"
     run docker run --rm -e MAX_BODY_BYTES=many "local/cgi-nginx:$IMAGE_TAG"
     expect_status 1
     expect_match '^entrypoint: MAX_BODY_BYTES is "many"' "$output"
@@ -326,11 +336,6 @@ workers_of_nginx() {
     expect_equal 2 "$(workers_of_nginx --cpus 2 --memory 128m)" "with two processors and 128 MiB"
 }
 
-# in_use [CONTAINER] : what its nginx calls
-in_use() {
-    docker exec "$1" cat /run/app/in-use 2>/dev/null
-}
-
 is_in_use() {
     [[ $(in_use "$1") == "$2" ]]
 }
@@ -384,11 +389,6 @@ names() {
         "app: $(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "app-$network"):9000, transform: 192.0.2.1:9001"
 }
 
-# address_of CONTAINER FIELD : of its one network
-address_of() {
-    docker inspect -f "{{range .NetworkSettings.Networks}}{{.$2}}{{end}}" "$1"
-}
-
 # logged_client ID ADDRESS : whose request nginx has logged
 logged_client() {
     docker logs "$1" 2>/dev/null | grep -q "\"request_id\":\"$2\",\"remote_addr\":\"$3\""
@@ -421,7 +421,7 @@ logged_client() {
 }
 
 @test "a port that is taken is named, and what has it goes on" {
-    run env COMPOSE_PROJECT_NAME="${COMPOSE_PROJECT_NAME}b" docker-compose --no-ansi up -d </dev/null
+    COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME}b run run_compose up -d
     ((status != 0))
     expect_match "${HTTP_PORT##*:}|${HTTPS_PORT##*:}" "$output"
     expect_match 'already (allocated|in use)' "$output"
@@ -430,18 +430,6 @@ logged_client() {
 }
 
 # They replace images and containers.
-
-# release SERVICE [LINE] : its image, made anew: other than what runs, with a LINE for its Dockerfile
-release() {
-    local image=local/cgi-$1:$IMAGE_TAG
-    docker build -q -t "$image" - <<<"FROM $image"$'\n'"LABEL release=$RANDOM"$'\n'"${2:-}" >/dev/null 2>&1
-}
-
-# runs_its_image SERVICE
-runs_its_image() {
-    [[ $(docker ps -q --no-trunc -f "ancestor=local/cgi-$1:$IMAGE_TAG" -f "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME") == \
-        $(compose_ids "$1") ]]
-}
 
 @test "rollout: each service rebuilt, under load: no request fails, and only the new ones run" {
     local service

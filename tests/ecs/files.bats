@@ -76,7 +76,7 @@ compose_json() {
     done
 }
 
-# Debian has no docker compose 2; its docker-compose brings the schema of the Compose specification.
+# docker-compose 1.29 brings the schema of the Compose specification.
 @test "docker-compose.yml and each file beside it are valid under the Compose specification" {
     local spec=/usr/lib/python3/dist-packages/compose/config/compose_spec.json file
     [[ -e $spec ]] || skip "there is no $spec"

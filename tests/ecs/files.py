@@ -96,7 +96,7 @@ def change(path, key, value):
     else:
         inner[last] = json.loads(value)
     with open(path, "w", encoding="utf-8") as stream:
-        yaml.safe_dump(content, stream)
+        yaml.safe_dump(content, stream, sort_keys=False)
 
 
 def found_in_case(kind, place, key, value, real):

@@ -17,11 +17,20 @@ why_no_containers() {
         echo "the images hold the usual build"
     elif ! command -v docker >/dev/null || ! docker version >/dev/null 2>&1; then
         echo "there is no Docker engine"
-    elif ! command -v docker-compose >/dev/null; then
-        echo "there is no docker-compose"
+    elif ! run_compose version >/dev/null 2>&1; then
+        echo "there is neither docker compose nor docker-compose"
     else
         return 1
     fi
+}
+
+# run_compose WORDS... : docker compose 2 where it is, else docker-compose 1.29, as scripts/rollout chooses
+run_compose() {
+    if docker compose version >/dev/null 2>&1; then
+        docker compose --ansi never "$@"
+    else
+        docker-compose --ansi never "$@"
+    fi </dev/null 3>&-
 }
 
 # need_containers : for setup(): skip the test, with the reason, where it cannot run
@@ -39,7 +48,7 @@ make_base() {
     }
 }
 
-# start_project NAME [OPTION...] : docker-compose up -d with ports of its own; sets URL
+# start_project NAME [OPTION...] : compose's up -d with ports of its own; sets URL
 start_project() {
     local port
     port=$(python3 "$ROOT/tests/lib/http.py" free-port)
@@ -52,14 +61,14 @@ start_project() {
 }
 
 compose() {
-    docker-compose --no-ansi "$@" </dev/null 3>&- >"$BATS_TEST_TMPDIR/compose" 2>&1 || {
+    run_compose "$@" >"$BATS_TEST_TMPDIR/compose" 2>&1 || {
         cat "$BATS_TEST_TMPDIR/compose" >&2
         return 1
     }
 }
 
 end_project() {
-    docker-compose --no-ansi down -v -t 25 </dev/null >/dev/null 2>&1 3>&-
+    run_compose down -v -t 25 >/dev/null 2>&1
 }
 
 # answers [CURL OPTION...] : the sample, rightly
@@ -86,7 +95,8 @@ remove_images() {
 
 # container SERVICE [NUMBER] : the name of its container
 container() {
-    echo "${COMPOSE_PROJECT_NAME}_$1_${2:-1}"
+    docker ps -a --format '{{.Names}}' -f "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+        -f "label=com.docker.compose.service=$1" -f "label=com.docker.compose.container-number=${2:-1}"
 }
 
 # state CONTAINER FIELD : of docker inspect
@@ -104,4 +114,39 @@ uses() {
     local line
     line=$(docker exec "$(container nginx)" cat /run/app/in-use 3>&- | tr ',' '\n' | grep -E "^ *$1: ")
     (($(grep -oE '[0-9.]+:[0-9]+|unix:[^ ]+' <<<"$line" | wc -l) == $2))
+}
+
+# is_healthy CONTAINER
+is_healthy() {
+    [[ $(state "$1" Health.Status) == healthy ]]
+}
+
+# load_for SECONDS : 64 clients; its report to $BATS_TEST_TMPDIR/wrk
+load_for() {
+    wrk -t 2 -c 64 -d "$1s" --timeout 60s -s "$ROOT/tests/lib/post.lua" "$URL/api" >"$BATS_TEST_TMPDIR/wrk" 2>&1 3>&-
+}
+
+# expect_no_failure : of the last load. A connection that was idle when nginx took a new configuration may be closed under
+# a client that just sends (wrk counts a read error): that is HTTP's, and told apart.
+expect_no_failure() {
+    expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
+        expect_no_match 'Non-2xx|wrong|connect [1-9]|write [1-9]|timeout [1-9]' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
+        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container nginx)")" "restarts of nginx"
+}
+
+# release SERVICE [LINE] : its image, made anew: other than what runs, with a LINE for its Dockerfile
+release() {
+    local image=local/cgi-$1:$IMAGE_TAG
+    docker build -q -t "$image" - <<<"FROM $image"$'\n'"LABEL release=$RANDOM"$'\n'"${2:-}" >/dev/null 2>&1
+}
+
+# compose_ids SERVICE : of its containers
+compose_ids() {
+    run_compose ps -q "$1"
+}
+
+# runs_its_image SERVICE
+runs_its_image() {
+    [[ $(docker ps -q --no-trunc -f "ancestor=local/cgi-$1:$IMAGE_TAG" -f "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" | sort) == \
+        $(compose_ids "$1" | sort) ]]
 }
