@@ -59,7 +59,7 @@ modules   := accept admission compose drain logpipe metrics
 module_flags := $(filter-out --coverage,$(CFLAGS))
 
 .PHONY: build nginx nginx-modules test-programs objects dialect run stop status test bench soak profile fuzz lint coverage format asan lab tsan \
-        generate install uninstall deb clean help
+        generate picture install uninstall deb clean help
 
 build: $(programs) nginx-modules  ## compile all (the default)
 
@@ -104,6 +104,11 @@ format:  ## put all C into its form
 
 generate: ## write `services` and the settings into the files that other tools read whole
 	./scripts/generate
+
+picture: docs/request.svg ## draw docs/request.svg from docs/request.dot (wants graphviz)
+
+docs/%.svg: docs/%.dot
+	dot -Tsvg -o $@ $<
 
 asan:    ## the tests against a build with AddressSanitizer and UndefinedBehaviorSanitizer
 	SANITIZE=address,undefined ./scripts/test

@@ -13,7 +13,7 @@ load lib/ecs
 setup() {
     copy=$BATS_TEST_TMPDIR/copy
     mkdir -p "$copy/tests/lib"
-    cp -r "$ROOT"/{services,sample,scripts,host,nginx,kubernetes,cgi-common,Dockerfile,README.md,*.yml} "$copy"
+    cp -r "$ROOT"/{services,sample,scripts,host,nginx,kubernetes,cgi-common,docs,Dockerfile,*.yml} "$copy"
     cp -r "$ROOT/tests/ecs" "$copy/tests"
     cp "$ROOT/tests/lib/pod.py" "$copy/tests/lib"
 }
@@ -73,7 +73,7 @@ add_services() {
         expect_equal "wrote $file" "$(generate)"
         cmp "$copy/$file" "$good"
         count=$((count + 1))
-    done < <(cd "$copy" && grep -rl --include='*.yml' --include=README.md --include=settings ' generated: ' . | sed 's|^\./||')
+    done < <(cd "$copy" && grep -rl --include='*.yml' --include=operations.md --include=settings ' generated: ' . | sed 's|^\./||')
     expect_equal 11 "$count"
 }
 
@@ -84,7 +84,7 @@ add_services() {
     cp "$ROOT/services" "$copy"
     sed -i '/^UPSTREAM_TIMEOUT/s/\t5\t/\t7\t/' "$copy/scripts/lib/settings.tsv"
     run generate --check
-    expect_equal 'generate: stale: docker-compose.yml, docker-compose.ecs.yml, docker-compose.fargate.yml, README.md and host/settings; ./scripts/generate writes them' "${lines[0]}"
+    expect_equal 'generate: stale: docker-compose.yml, docker-compose.ecs.yml, docker-compose.fargate.yml, docs/operations.md and host/settings; ./scripts/generate writes them' "${lines[0]}"
     expect_equal 'generate: cloudformation.yml: UpstreamTimeout has no "Default: 7"; scripts/lib/settings.tsv says otherwise' "${lines[1]}"
     expect_equal 2 "${#lines[@]}"
 }
@@ -109,7 +109,7 @@ ecs-params.yml|0,/end of generated/{/end of generated/d}|ecs-params.yml: "genera
 ecs-params.yml|$!N;/end of generated\nrun/{s/.*\n//};P;D|ecs-params.yml: "generated: ecs-services" has no "end of generated" after it
 kubernetes/base/cgi.yml|/end of generated/a\            # generated: pod-addresses (x)\n            # end of generated|kubernetes/base/cgi.yml has two lines "generated: pod-addresses"; one block of them is to go
 kubernetes/base/cgi.yml|s/generated: pod-services/generated: pod-servises/|kubernetes/base/cgi.yml has no line "generated: pod-services"; git diff kubernetes/base/cgi.yml says where it was
-README.md|/end of generated/a<!-- generated: more (x) -->\n<!-- end of generated -->|README.md has a line "generated: more", and no such block; it has settings-table
+docs/operations.md|/end of generated/a<!-- generated: more (x) -->\n<!-- end of generated -->|docs/operations.md has a line "generated: more", and no such block; it has settings-table
 CASES
     rm "$copy/host/settings"
     run generate
@@ -233,7 +233,7 @@ CASES
     done <<'CASES'
 cgi-common/responder/dispatcher.c|s/DRAIN_MS = 20/DRAIN_MS = 30/|cgi-common/responder/dispatcher.c has no "DISPATCHER_DRAIN_MS = 20 * 1000,"; scripts/lib/times.sh says otherwise
 host/service.unit|s/^TimeoutStopSec=25/TimeoutStopSec=20/|host/service.unit has no "TimeoutStopSec=25"; scripts/lib/times.sh says otherwise
-README.md|s/worker_shutdown_timeout 20s/worker_shutdown_timeout 10s/|README.md has no "worker_shutdown_timeout 20s;"; scripts/lib/times.sh says otherwise
+docs/host.md|s/worker_shutdown_timeout 20s/worker_shutdown_timeout 10s/|docs/host.md has no "worker_shutdown_timeout 20s;"; scripts/lib/times.sh says otherwise
 docker-compose.yml|s/stop_grace_period: 25s/stop_grace_period: 10s/|stale: docker-compose.yml; ./scripts/generate writes them
 kubernetes/base/cgi.yml|s/PeriodSeconds: 55/PeriodSeconds: 40/|stale: kubernetes/base/cgi.yml; ./scripts/generate writes them
 cloudformation.yml|/^  StopTimeout:/,/Default/s/25/20/|stale: cloudformation.yml; ./scripts/generate writes them
@@ -292,7 +292,7 @@ task() {
     # what all services have, this one has, too
     expect_equal true "$(task '.ContainerDefinitions | map([.Environment, .LogConfiguration, .User]) | .[1] == .[-1]')"
     grep -qx '#NEWCOMER_INSTANCES=2' "$copy/host/settings"
-    grep -q '^| .NEWCOMER_INSTANCES. ' "$copy/README.md"
+    grep -q '^| .NEWCOMER_INSTANCES. ' "$copy/docs/operations.md"
     # and without it, all is as it was
     cp "$ROOT/services" "$copy"
     generate >/dev/null

@@ -1,5 +1,5 @@
 /*
- * What an operator sets by environment for a service process (the table in README.md).
+ * What an operator sets by environment for a service process (the table in docs/operations.md).
  */
 #ifndef CGI_SETTINGS_H
 #define CGI_SETTINGS_H

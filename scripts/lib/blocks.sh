@@ -425,7 +425,7 @@ TEXT
 TEXT
 }
 
-# ---- README.md, host/settings ----
+# ---- docs/operations.md, host/settings ----
 
 settings_table() {
     local name default row

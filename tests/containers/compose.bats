@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
-# The commands of the README with each Compose that people have: docker-compose 1.29 of Debian 12, docker compose 2 of Debian 13
+# The commands of docs/containers.md with each Compose that people have: docker-compose 1.29 of Debian 12, docker compose 2 of Debian 13
 # and of Debian 14.
 # needs: containers
 
@@ -90,7 +90,7 @@ roll_out() {
     "$ROOT/scripts/rollout" app 3>&-
 }
 
-# rollout_by_compose : as the README has it. Those of the old image are the first that go.
+# rollout_by_compose : as docs/containers.md has it. Those of the old image are the first that go.
 rollout_by_compose() {
     quietly up -d --no-deps --no-recreate --scale app=4 --wait app
     quietly up -d --no-deps --scale app=2 --wait app

@@ -23,7 +23,7 @@ FILES = {
     "ec2": ("docker-compose.ecs.yml", "ecs-params.yml"),
     "fargate": ("docker-compose.fargate.yml", "ecs-params.fargate.yml"),
 }
-# What the operator sets (README.md)
+# What the operator sets (docs/operations.md)
 ENVIRONMENT = {
     "ec2": {"AWS_REGION": "eu-west-1"},
     "fargate": {"AWS_REGION": "eu-west-1", "HTTP_PORT": "8080", "HTTPS_PORT": "8443", "EXECUTION_ROLE": "start-tasks",
