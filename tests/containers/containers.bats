@@ -100,7 +100,8 @@ in_use() {
         expect_match "$service: unix:$name\.sock(, |$)" "$(in_use "$(container nginx)")"
         expect_match "server unix:$name\.status " \
             "$(docker exec "$(container nginx)" cat "/run/app/nginx/each/$service/upstreams.conf")"
-        printf -v port %04X "${SERVICE_PORT[$service]}"
+        printf -v port %04X "$(awk -v name="$service" '$1 == name { print $2 }' "$ROOT/services")"
+        ((16#$port > 0))
         expect_no_match ":$port 0" "$(docker exec "$(container "$service")" cat /proc/net/tcp /proc/net/tcp6)"
     done
 }
@@ -144,12 +145,15 @@ is_logged() {
     done < <(echo nginx 512 && awk '/^[a-z]/ { print $1, $5 }' "$ROOT/services")
 }
 
-# scale COUNT : of each service; until nginx calls so many
+# scale COUNT : of each service; until nginx calls so many, and each answers
 scale() {
-    local service options=()
+    local service name options=()
     for service in "${SERVICES[@]}"; do options+=(--scale "$service=$1"); done
     compose up -d "${options[@]}"
-    for service in "${SERVICES[@]}"; do wait_until 10 uses "$service" "$1"; done
+    for service in "${SERVICES[@]}"; do
+        wait_until 10 uses "$service" "$1"
+        for name in $(compose_ids "$service"); do wait_until 10 answers_health "$name"; done
+    done
 }
 
 @test "each service from one to three to one under load: all are used within 10 s, no request fails" {
@@ -158,6 +162,11 @@ scale() {
     scale 1
     wait
     expect_no_failure
+}
+
+# answers_health CONTAINER : of a service, as docker-compose.override.yml has its health check
+answers_health() {
+    docker exec "$1" is-healthy /run/cgi/ 2>/dev/null
 }
 
 # has_restarted CONTAINER

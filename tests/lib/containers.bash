@@ -129,9 +129,15 @@ load_for() {
 # expect_no_failure : of the last load. A connection that was idle when nginx took a new configuration may be closed under
 # a client that just sends (wrk counts a read error): that is HTTP's, and told apart.
 expect_no_failure() {
-    expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
+    { expect_match '[1-9][0-9]* requests in' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
         expect_no_match 'Non-2xx|wrong|connect [1-9]|write [1-9]|timeout [1-9]' "$(<"$BATS_TEST_TMPDIR/wrk")" &&
-        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container nginx)")" "restarts of nginx"
+        expect_equal 0 "$(docker inspect -f '{{.RestartCount}}' "$(container nginx)")" "restarts of nginx"; } ||
+        { last_faults >&2 && return 1; }
+}
+
+# last_faults : the last answers that were no 200, and what nginx said in words
+last_faults() {
+    docker logs --tail 200000 "$(container nginx)" 2>&1 | grep -v '"status":200' | tail -n 8
 }
 
 # release SERVICE [LINE] : its image, made anew: other than what runs, with a LINE for its Dockerfile
