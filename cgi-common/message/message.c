@@ -4,6 +4,7 @@
 #include "message.h"
 
 #include "encoding.h"
+#include "form.h"
 #include "json.h"
 
 #include <ctype.h>
@@ -91,8 +92,29 @@ message_take(struct message *message, const struct json_string *string, struct r
     return 200;
 }
 
+/* A form escapes nothing, so whether the text needs escapes in JSON is not known. */
+static int
+message_take_form(const struct request *request, struct message *message, struct reply *reply)
+{
+    struct bytes text;
+    int status = encoding_check(request, reply);
+
+    if (status != 200 || (status = form_read(request, &text, reply)) != 200)
+        return status;
+    *message = (struct message){.text = text.data, .len = text.len};
+    return 200;
+}
+
 int
 message_decode(const struct request *request, struct message *message, struct reply *reply)
+{
+    if (form_is(request))
+        return message_take_form(request, message, reply);
+    return message_decode_json(request, message, reply);
+}
+
+int
+message_decode_json(const struct request *request, struct message *message, struct reply *reply)
 {
     struct json_string text;
     struct json json;
