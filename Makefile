@@ -1,7 +1,10 @@
-# How the programs are built, and the sentences that a developer says: `make help` lists them.
+# How the programs are built, which version they are, and the sentences that a developer says: `make help` lists them.
 # Override on the command line or in the environment: CC, CFLAGS, LDFLAGS, CPPFLAGS, BUILD (where to), NGINX_SOURCE,
 # WERROR=-Werror (as CI does), SANITIZE=address,undefined or thread; and where `make install` puts it: DESTDIR, PREFIX,
 # SYSCONFDIR, UNITDIR, MODULEDIR.
+
+# Written down in one place, which all that is built has beside it.
+version  := $(shell sed -n 's/^. version: //p' services)
 
 BUILD    ?= build
 CFLAGS   ?= -O2 -g
@@ -36,7 +39,7 @@ hard_link := -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 optimized  = $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
 fortify    = $(if $(SANITIZE),,$(if $(optimized),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
 sanitize  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-dialect   := -std=gnu11 -D_GNU_SOURCE -Icgi-common/responder/include -Icgi-common/message
+dialect   := -std=gnu11 -D_GNU_SOURCE -DCGI_VERSION=\"$(version)\" -Icgi-common/responder/include -Icgi-common/message
 # Tests may look at what a service may not.
 private   := -Icgi-common/responder $(services:%=-Icgi-%)
 c_flags   := $(dialect) -pthread $(warnings) $(WERROR) -fPIE $(hardening) $(sanitize) $(CPPFLAGS) $(CFLAGS) $(fortify)
@@ -154,6 +157,8 @@ $(responder) $(message):
 	$(AR) rcs $@ $^
 
 $(foreach name,$(services),$(eval $(BUILD)/cgi-$(name): $(call of,$(name))))
+# What a service embeds lies in a folder in its own (cgi-app/page.c).
+$(foreach name,$(services),$(eval $(call of,$(name)): $(wildcard cgi-$(name)/*/*)))
 $(services:%=$(BUILD)/cgi-%): $(message) $(responder)
 
 -include tests/tests.mk # the images are built without tests/

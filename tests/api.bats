@@ -161,7 +161,7 @@ post_text() {
     expect_equal 204 "$code"
     expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
     raw 'OPTIONS /_health HTTP/1.0\r\n\r\n'
-    expect_reply 200 '^\{"status":"pass"\}$'
+    expect_reply 200 '^\{"status":"pass","version":"[0-9.]+"\}$'
     expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"
     request OPTIONS /x
     expect_problem 404
@@ -179,7 +179,7 @@ post_text() {
 
 @test "GET /_health is 200 with status pass while both services answer" {
     request GET /_health
-    expect_reply 200 '^\{"status":"pass"\}$'
+    expect_reply 200 '^\{"status":"pass","version":"[0-9.]+"\}$'
     request POST /_health -d x
     expect_problem 405
     expect_equal 'GET, HEAD, OPTIONS' "$(header allow)"

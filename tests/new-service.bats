@@ -108,7 +108,7 @@ start_green() {
     expect_status 0
     expect_match 'probe-blue-2 +serving' "$output"
     request GET /_health
-    expect_reply 200 '^\{"status":"pass"\}$'
+    expect_reply 200 '^\{"status":"pass","version":"[0-9.]+"\}$'
     request_metrics GET /_metrics
     expect_reply 200 'cgi_upstream_requests_total\{service="probe",server="probe-blue-1",status="200"\}'
     request POST /probe --data-binary '{"message": "a"}'

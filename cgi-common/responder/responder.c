@@ -33,13 +33,18 @@ responder_has_socket(void)
 static void
 responder_usage(const char *name, FILE *to)
 {
-    fprintf(
-        to,
-        "usage: spawn-fcgi -s SOCKET -n -- %s     serve FastCGI on SOCKET\n"
-        "       REQUEST_METHOD=… %s < BODY        answer one CGI request (RFC 3875)\n"
-        "       %s -t                             check the settings, start nothing\n"
-        "settings (environment): THREADS, MAX_BODY_BYTES, MAX_BUFFERED_BYTES, LOG_LEVEL, SANDBOX, STATUS_SOCKET\n",
-        name, name, name);
+    fprintf(to,
+            "usage: spawn-fcgi -s SOCKET -n -- %s\n"
+            "           serve FastCGI on SOCKET\n"
+            "       REQUEST_METHOD=... %s < BODY\n"
+            "           answer one CGI request (RFC 3875)\n"
+            "       %s -t\n"
+            "           check the settings, start nothing\n"
+            "       %s -V | --version\n"
+            "           say which version this is\n"
+            "settings (environment): THREADS, MAX_BODY_BYTES, MAX_BUFFERED_BYTES, LOG_LEVEL,\n"
+            "SANDBOX, STATUS_SOCKET\n",
+            name, name, name, name);
 }
 
 /*
@@ -79,6 +84,19 @@ responder_run(const struct service *described, const struct settings *settings, 
     return result == 0 ? 0 : 1;
 }
 
+/* Answer --help and --version. Returns whether it was one of these. */
+static bool
+responder_tell(const char *word, const char *name)
+{
+    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0)
+        responder_usage(name, stdout);
+    else if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0)
+        printf("%s %s\n", name, CGI_VERSION);
+    else
+        return false;
+    return true;
+}
+
 int
 responder_main(int argc, char *const argv[], const struct service *service)
 {
@@ -86,10 +104,8 @@ responder_main(int argc, char *const argv[], const struct service *service)
     bool check = argc == 2 && strcmp(argv[1], "-t") == 0;
     bool is_fastcgi = responder_has_socket();
 
-    if (argc == 2 && strcmp(argv[1], "-h") == 0) {
-        responder_usage(service->name, stdout);
+    if (argc == 2 && responder_tell(argv[1], service->name))
         return 0;
-    }
     if (argc > 1 && !check) {
         responder_usage(service->name, stderr);
         return EXIT_USAGE;

@@ -133,6 +133,6 @@ service_health(const struct request *request, struct reply *reply)
     if (strcmp(request->method, "OPTIONS") == 0)
         reply_header(reply, "Allow", "GET, HEAD, OPTIONS");
     reply->content_type = "application/json";
-    buffer_append_text(&reply->body, "{\"status\":\"pass\"}");
+    buffer_append_text(&reply->body, "{\"status\":\"pass\",\"version\":\"" CGI_VERSION "\"}");
     return 200;
 }

@@ -66,7 +66,7 @@ class Status(Requests):
         return fcgi.parts("GET", "/_health", text.encode(), **params)
 
     def is_right(self, reply, text):
-        return reply.status == 200 and reply.json == {"status": "pass"}
+        return reply.status == 200 and reply.json["status"] == "pass"
 
     def ask(self, text, **options):
         return fcgi.request("GET", "/_health", text.encode(), **options)

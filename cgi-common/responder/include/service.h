@@ -55,7 +55,8 @@ struct service {
     const char *const *readable;     /* files and whole folders that may be opened to read; each must exist */
 };
 
-/* The handler of GET /_health of every service: {"status":"pass"}. For OPTIONS, too, where the route takes it. */
+/* The handler of GET /_health of every service: {"status":"pass","version":"1.0.0"}. For OPTIONS, too, where the
+ * route takes it. */
 int service_health(const struct request *request, struct reply *reply);
 
 #endif
