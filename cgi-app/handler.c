@@ -2,10 +2,14 @@
  * app, the entry point: checks the message, draws the number, and has nginx call transform.
  *
  * POST /api {"message": m} checks m and gives {"message":…,"rand":r}, in which an SSI tag stands for the value that
- * nginx fetches from transform; GET / says what this is, OPTIONS / that it is there; GET /_health. Errors: see
+ * nginx fetches from transform. POST /form does the same for a browser without JavaScript, in plain text. GET /
+ * says what this is: to a browser by a page (page.c), to others in plain text. GET /_health. Errors: see
  * message_decode() in message.h.
  */
+#include "accept.h"
+#include "form.h"
 #include "message.h"
+#include "page.h"
 #include "service.h"
 
 #include <stdint.h>
@@ -56,13 +60,18 @@ append_random(struct buffer *out)
  * nginx puts transform's answer in the tag's place (nginx/assembly.conf), so no byte of the client's may ever stand
  * in what app answers.
  */
-static const char frame[] = "{\"message\":<!--# include virtual=\"/reverse/message\" -->,\"rand\":";
+#define TAG "<!--# include virtual=\"/reverse/message\" -->"
+static const char frame[] = "{\"message\":" TAG ",\"rand\":";
+static const char form_frame[] = TAG "\n\nNumber: ";
+
+/* Of an answer to the form: it is text, and only the page shows it in a frame. */
+static const char form_policy[] = "default-src 'none'; frame-ancestors 'self'; sandbox";
 
 static int
 answer_api(const struct request *request, struct reply *reply)
 {
     struct message message = {0};
-    int status = message_decode(request, &message, reply);
+    int status = message_decode_json(request, &message, reply);
 
     if (status != 200)
         return status;
@@ -74,28 +83,49 @@ answer_api(const struct request *request, struct reply *reply)
     return 200;
 }
 
+/* Plain text: transform's answer is a JSON string, which in HTML could hold anything. */
 static int
-answer_greeting(const struct request *request, struct reply *reply)
+answer_form(const struct request *request, struct reply *reply)
 {
-    (void)request;
+    struct message message = {0};
+    int status;
+
+    reply_header(reply, "Content-Security-Policy", form_policy);
+    if (!form_is(request))
+        return reply_problem(reply, 400, "this takes the form of the page at /; send JSON to /api");
+    if ((status = message_decode(request, &message, reply)) != 200)
+        return status;
+    message_release(&message);
+    reply->content_type = "text/plain; charset=utf-8";
+    buffer_append(&reply->body, form_frame, sizeof form_frame - 1);
+    append_random(&reply->body);
+    buffer_append(&reply->body, "\n", 1);
+    return 200;
+}
+
+/* The page for who would rather have HTML than text: a browser. curl takes anything, and gets text. */
+static int
+answer_root(const struct request *request, struct reply *reply)
+{
+    const char *accept = request_header(request, "Accept");
+
+    reply_header(reply, "Vary", "Accept");
+    if (accept_weight(accept, "text/html") > accept_weight(accept, "text/plain"))
+        return page_answer(request, reply);
     reply->content_type = "text/plain; charset=utf-8";
     buffer_append(&reply->body, greeting, sizeof greeting - 1);
     return 200;
 }
 
-/* What a load balancer asks when it is told nothing else: HAProxy's httpchk. */
-static int
-answer_options(const struct request *request, struct reply *reply)
-{
-    (void)request;
-    reply_header(reply, "Allow", "GET, HEAD, OPTIONS");
-    return 204;
-}
-
 static const struct route routes[] = {
     {"/api", "POST", answer_api},
-    {"/", "GET, HEAD", answer_greeting},
-    {"/", "OPTIONS", answer_options},
+    {"/form", "POST", answer_form},
+    {"/", "GET, HEAD", answer_root},
+    {"/", "OPTIONS", page_options}, /* what a load balancer asks when it is told nothing else: HAProxy's httpchk */
+    {"/page.css", "GET, HEAD, OPTIONS", page_answer},
+    {"/page.js", "GET, HEAD, OPTIONS", page_answer},
+    {"/favicon.ico", "GET, HEAD, OPTIONS", page_answer},
+    {"/openapi.yaml", "GET, HEAD, OPTIONS", page_answer},
     {"/_health", "GET, HEAD, OPTIONS", service_health},
 };
 

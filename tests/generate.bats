@@ -155,7 +155,7 @@ newcomer 9100 2 0.5 128 nginx /newcomer|the CPU units of newcomer are "0.5"; set
 newcomer 9100 2 128 128m nginx /newcomer|the memory of newcomer is "128m"; set it to 32 to 65536 MiB
 newcomer 9100 2 128 128 everybody /newcomer|the callers of newcomer are "everybody"; clients and nginx can be
 newcomer 9100 2 128 128 nginx newcomer|the path of newcomer is "newcomer"; it begins with / and has letters, digits and /._~-
-newcomer 9100 2 128 128 nginx /_health|the path of newcomer is /_health; /api and what begins with /_ are of nginx/ itself
+newcomer 9100 2 128 128 nginx /_health|the path of newcomer is /_health; /api, /form and what begins with /_ are of nginx/ itself
 newcomer 9100 2 128 128 clients /|the path of newcomer is /, which another has
 newcomer 9100 2 16000 128 nginx /newcomer|with nginx they want 16512 CPU units and 896 MiB, and Fargate has no such task; lower some of them
 CASES

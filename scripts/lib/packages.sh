@@ -38,6 +38,13 @@ packages_for() {
     kubernetes) # what makes tests/kubernetes/requirements.txt a folder of programs
         printf '%s\n' 'python3-venv /usr/share/doc/python3-venv'
         ;;
+    browser) # what looks at the page at /; what makes tests/page/requirements.txt a folder of programs
+        printf '%s\n' \
+            'chromium chromium' 'chromium-driver chromedriver' 'python3-venv /usr/share/doc/python3-venv'
+        ;;
+    openapi) # what makes tests/openapi/requirements.txt a folder of programs
+        printf '%s\n' 'python3-venv /usr/share/doc/python3-venv'
+        ;;
     deb)
         printf '%s\n' 'debhelper dh' 'dpkg-dev dpkg-buildpackage'
         ;;

@@ -40,7 +40,7 @@ why_bad_service() {
     elif [[ $6 != clients && $6 != nginx ]]; then say "the callers of $1 are \"$6\"; clients and nginx can be"
     elif ! [[ $7 =~ ^/[A-Za-z0-9/._~-]*$ ]]; then say "the path of $1 is \"$7\"; it begins with / and has letters, digits and /._~-"
     elif is_taken "$7" "${SERVICE_PATH[@]}"; then say "the path of $1 is $7, which another has"
-    elif [[ $7 == /api* || $7 == /_* ]]; then say "the path of $1 is $7; /api and what begins with /_ are of nginx/ itself"
+    elif [[ $7 == /api* || $7 == /form || $7 == /_* ]]; then say "the path of $1 is $7; /api, /form and what begins with /_ are of nginx/ itself"
     elif [[ $7 == / && $6 != clients ]]; then say "the path of $1 is /, which is for clients"
     fi
 }
