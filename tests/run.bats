@@ -103,7 +103,7 @@ sample_is_right() {
     run "$ROOT/scripts/status"
     expect_status 0
     expect_equal 6 "${#lines[@]}" "lines: $output"
-    expect_match "^app-blue-1 +serving +blue +100 +$(worker_of app-blue-1) +[0-9]+ +[0-9.]+M +1 +0 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
+    expect_match "^app-blue-1 +serving +blue +100 +$(worker_of app-blue-1) +[0-9]+s +[0-9.]+M +0/1 +[0-9]+ +[1-9][0-9]* +0$" "${lines[1]}"
     expect_match "^nginx +serving +- +- +$(<"$RUN_DIR/nginx.pid") " "${lines[5]}"
     # scripts/run's own call, and three more.
     "$ROOT/scripts/status" --json | jq -e '[.[] | select(.service == "cgi-transform") | .requests] | add >= 4'

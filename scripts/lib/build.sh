@@ -7,6 +7,7 @@ BUILD_DIR=${BUILD_DIR:-$ROOT/build${SANITIZE:+/$SANITIZE}}
 # build TARGET...: quiet when all is well. One at a time: two makes in one folder get into each other's way.
 build() {
     mkdir -p -- "$BUILD_DIR"
+    [[ ! -t 2 ]] || make -sq -C "$ROOT" BUILD="$BUILD_DIR" "$@" 2>/dev/null || note "building; from nothing it takes about 20 s"
     flock "$BUILD_DIR/lock" make -s -C "$ROOT" BUILD="$BUILD_DIR" "$@" || die "the build failed; see above"
 }
 

@@ -32,7 +32,7 @@ load_table
 list_settings() {
     local name
     for name in "${SETTING_NAMES[@]}"; do
-        printf '  %-20s %-10s %s\n' "$name" "${DEFAULT[$name]/#-/}" "${MEANING[$name]}"
+        printf '  %-20s %-13s  %s\n' "$name" "${DEFAULT[$name]/#-/}" "${MEANING[$name]}"
     done
 }
 

@@ -44,12 +44,35 @@ nginx_status() {
     fi
 }
 
+# table : in 80 columns, so spans of time have two units, and large counts four digits; --json has all of them
 table() {
-    jq -r '["", "state", "colour", "share", "pid", "uptime", "memory", "threads", "busy", "connections", "requests", "errors"],
-        (.[] | [.name, .state, .colour, .share, .pid, .uptime, (if .memory then "\(.memory / 1048576 * 10 | round / 10)M" else null end),
-            .threads, .busy, .connections, .requests, .errors]) | map(. // "-") | @tsv' |
-        awk -F '\t' -v width="$(longest_name)" '{
-            printf "%-*s %-8s %-6s %5s %7s", width + 3, $1, $2, $3, $4, $5; for (i = 6; i <= NF; i++) printf " %11s", $i; print "" }'
+    jq -r '
+        def tenths: . * 10 | floor / 10;
+        def span: if . >= 86400 then "\(. / 86400 | floor)d\(. % 86400 / 3600 | floor)h"
+            elif . >= 3600 then "\(. / 3600 | floor)h\(. % 3600 / 60 | floor)m"
+            elif . >= 60 then "\(. / 60 | floor)m\(. % 60)s" else "\(.)s" end;
+        def count: if . >= 1e9 then "\(. / 1e9 | tenths)G" elif . >= 1e6 then "\(. / 1e6 | tenths)M"
+            elif . >= 1e5 then "\(. / 1e3 | floor)k" else . end;
+        def size: . / 1048576 | if . >= 1000 then "\(. / 1024 | tenths)G" else "\(tenths)M" end;
+        def filled(f): if . == null then null else f end;
+        ["", "state", "set", "%", "pid", "up", "mem", "busy", "conns", "calls", "5xx"],
+        (.[] | [.name, .state, .colour, .share, .pid, (.uptime | filled(span)), (.memory | filled(size)),
+            "\(.busy // "-")/\(.threads // "-")", (.connections | filled(count)),
+            (.requests | filled(count)), (.errors | filled(count))]) | map(. // "-") | @tsv' | align 3
+}
+
+# align LEFT : columns between tabs, each as wide as its widest cell, the first LEFT of them aligned left, the others right
+align() {
+    awk -F '\t' -v left="$1" '
+        { for (i = 1; i <= NF; i++) { cell[NR, i] = $i; if (length($i) > width[i]) width[i] = length($i) } }
+        END {
+            for (n = 1; n <= NR; n++) {
+                line = ""
+                for (i = 1; i <= NF; i++) line = line sprintf(i <= left ? "%-*s " : "%*s ", width[i], cell[n, i])
+                sub(/ +$/, "", line)
+                print line
+            }
+        }'
 }
 
 # The labels are those of /_metrics.

@@ -21,6 +21,11 @@ say() {
     printf '%s\n' "$*"
 }
 
+# note WORDS... : what is being done, where it takes more than a moment: to who waits at a terminal, and to nobody else
+note() {
+    [[ ! -t 2 ]] || printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
 # complain WORDS... : one line on standard error, whatever stands in a setting or a word that it quotes
 complain() {
     local words=$*
@@ -49,15 +54,44 @@ listed() {
 
 # ---- the words that a script was given ----
 
-# answer_help WORD... : the comment at the top of a script is its --help; and what its function more_help prints
+# fill_80 : text in 80 columns. A paragraph is filled anew; what is indented keeps its lines, and one that is too long goes on
+# below its last column, which two spaces begin.
+fill_80() {
+    awk '
+        function put(text, indent,    at) {
+            while (length(text) > 80) {
+                for (at = 81; at > length(indent) + 1 && substr(text, at, 1) != " "; at--);
+                if (at <= length(indent) + 1) break
+                print substr(text, 1, at - 1)
+                text = indent substr(text, at + 1)
+            }
+            print text
+        }
+        function flush() { if (paragraph != "") put(paragraph, ""); paragraph = "" }
+        /^( |usage:|$)/ {
+            flush()
+            match($0, /^usage: |^ *[^ ].*  +[^ ]|^ */)
+            put($0, sprintf("%*s", substr($0, RLENGTH, 1) == " " ? RLENGTH : RLENGTH - 1, ""))
+            next
+        }
+        { paragraph = paragraph (paragraph == "" ? "" : " ") $0 }
+        END { flush() }'
+}
+
+# help_text : the comment at the top of a script, which ends in -h, and what its function more_help prints
+help_text() {
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" | sed '/^ *-h, --help/p; s/-h, --help   /-V, --version/; s/this text$/which version this is/'
+    ! declare -F more_help >/dev/null || more_help
+}
+
+# answer_help WORD... : --help and --version
 answer_help() {
     case ${1:-} in
-    -h | --help)
-        sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0"
-        ! declare -F more_help >/dev/null || more_help
-        exit 0
-        ;;
+    -h | --help) help_text | fill_80 ;;
+    -V | --version) say "${0##*/} $(sed -n 's/^# version: //p' "$ROOT/services")" ;;
+    *) return 0 ;;
     esac
+    exit 0
 }
 
 # require_choice WHAT WORD CHOICE... : it is one of these

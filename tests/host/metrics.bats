@@ -40,7 +40,7 @@ has_page() {
     run --separate-stderr on_host cgi-message status
     expect_status 0
     expect_match '^cgi-message: .*set METRICS_LISTEN in /etc/default/cgi-message' "$stderr"
-    expect_match 'nginx +serving .* - +- +- +- *$' "${lines[5]}"
+    expect_match 'nginx +serving .* -/[0-9]+ +- +- +-$' "${lines[5]}"
     set_setting 'METRICS_LISTEN=127.0.0.1:9113'
     on_host cgi-message configure
     on_host nginx -s reload
@@ -49,7 +49,7 @@ has_page() {
     run --separate-stderr on_host cgi-message status
     expect_status 0
     expect_equal '' "$stderr"
-    expect_match 'nginx +serving .* [1-9][0-9]* +[0-9]+ +[0-9]+ *$' "${lines[5]}"
+    expect_match 'nginx +serving .* [1-9][0-9]* +[0-9]+ +[0-9]+$' "${lines[5]}"
     on_host cgi-message configure # the port is its own now
 }
 

@@ -23,7 +23,7 @@ expect_host_status() {
     jq -e '([.[] | select(.service == "cgi-app") | .requests] | add) >= 1' "$BATS_TEST_TMPDIR/status"
     run --separate-stderr on_host cgi-message status
     expect_status 0
-    expect_match "^app-1 +serving +blue +100 +$pid +[0-9]+ +[0-9.]+M +1 " "${lines[1]}"
+    expect_match "^app-1 +serving +blue +100 +$pid +[0-9ms]+ +[0-9.]+M +0/1 " "${lines[1]}"
     expect_match "^nginx +serving +- +- +$(on_host cat /run/nginx.pid) " "${lines[5]}"
     on_host sh -c 'kill -STOP "$0"' "$pid"
     run --separate-stderr on_host cgi-message status
