@@ -69,9 +69,9 @@ http {
     scgi_temp_path        "$BATS_TEST_TMPDIR/scgi";
     server {
         listen "unix:$BATS_TEST_TMPDIR/nginx.socket";
-        set \$id "";
-        set \$traceparent "";
-        set \$tracestate "";
+        set \$cgi_id "";
+        set \$cgi_traceparent "";
+        set \$cgi_tracestate "";
         location / {
             fastcgi_pass  "unix:$SOCKET";
             include       "$ROOT/nginx/snippets/params.conf";

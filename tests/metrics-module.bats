@@ -208,7 +208,7 @@ fail_reload() {
 @test "a line of the log is JSON also where a request ends without a status, and in any configuration" {
     # shellcheck disable=SC2016 # nginx's variables
     configure 'log_format json escape=json
-        '"'"'{"method":"$metrics_method","uri":"$metrics_uri","status":$metrics_status,"agent":"$metrics_user_agent"}'"'"';' \
+        '"'"'{"method":"$cgi_metrics_method","uri":"$cgi_metrics_uri","status":$cgi_metrics_status,"agent":"$cgi_metrics_user_agent"}'"'"';' \
         "server { listen 127.0.0.1:$PORT http2; access_log $DIR/access.log json; return 204; }"
     start_nginx
     curl -s --http2-prior-knowledge -X DELETE -H "A: $(printf '%020000d' 1)" "http://127.0.0.1:$PORT/zero" || true

@@ -1,14 +1,15 @@
 /*
  * metrics: text from outside, made fit for who reads it: a label of the page, and the variables of the access log.
  *
- *     $metrics_method      the client's own, also after error_page, which makes it GET; of what is not HTTP, the
- * first word $metrics_uri         $request_uri; of a request line that nginx refused, its second word
- *     $metrics_protocol    $server_protocol
- *     $metrics_user_agent  $http_user_agent
- *     $metrics_status      $status as a number: 0 where that is 000
- *     $metrics_upstream_addr, $metrics_upstream_status, $metrics_upstream_response_time
- *     $metrics_http_NAME   all headers of that name, as $http_NAME has them from nginx 1.23 on: before, it had the
- *                          first alone. Without white space about them; nginx leaves tabs
+ *     $cgi_metrics_method      the client's own, also after error_page, which makes it GET; of what is not HTTP,
+ *                              the first word
+ *     $cgi_metrics_uri         $request_uri; of a request line that nginx refused, its second word
+ *     $cgi_metrics_protocol    $server_protocol
+ *     $cgi_metrics_user_agent  $http_user_agent
+ *     $cgi_metrics_status      $status as a number: 0 where that is 000
+ *     $cgi_metrics_upstream_addr, $cgi_metrics_upstream_status, $cgi_metrics_upstream_response_time
+ *     $cgi_metrics_http_NAME   all headers of that name, as $http_NAME has them from nginx 1.23 on: before, it had the
+ *                              first alone. Without white space about them; nginx leaves tabs
  *
  * For a log_format with escape=json: a byte that is not UTF-8 is \xE9, as in nginx's other logs, and what would be
  * longer than its limit, as JSON, ends in an ellipsis. So a line is JSON, and has a longest length.
@@ -66,12 +67,12 @@ static const struct {
     ngx_str_t of;
     size_t most;
 } ngx_http_metrics_texts[] = {
-    {ngx_string("metrics_uri"), ngx_string("request_uri"), 1024},
-    {ngx_string("metrics_protocol"), ngx_string("server_protocol"), 48},
-    {ngx_string("metrics_user_agent"), ngx_string("http_user_agent"), 768},
-    {ngx_string("metrics_upstream_addr"), ngx_string("upstream_addr"), 768},
-    {ngx_string("metrics_upstream_status"), ngx_string("upstream_status"), 192},
-    {ngx_string("metrics_upstream_response_time"), ngx_string("upstream_response_time"), 256},
+    {ngx_string("cgi_metrics_uri"), ngx_string("request_uri"), 1024},
+    {ngx_string("cgi_metrics_protocol"), ngx_string("server_protocol"), 48},
+    {ngx_string("cgi_metrics_user_agent"), ngx_string("http_user_agent"), 768},
+    {ngx_string("cgi_metrics_upstream_addr"), ngx_string("upstream_addr"), 768},
+    {ngx_string("cgi_metrics_upstream_status"), ngx_string("upstream_status"), 192},
+    {ngx_string("cgi_metrics_upstream_response_time"), ngx_string("upstream_response_time"), 256},
 };
 
 #define NGX_HTTP_METRICS_TEXTS (sizeof ngx_http_metrics_texts / sizeof ngx_http_metrics_texts[0])
@@ -322,8 +323,8 @@ ngx_http_metrics_add_variable(ngx_conf_t *cf, ngx_str_t name, ngx_uint_t flags, 
 ngx_int_t
 ngx_http_metrics_add_variables(ngx_conf_t *cf)
 {
-    ngx_str_t method = ngx_string("metrics_method"), status = ngx_string("metrics_status"),
-              header = ngx_string("metrics_http_"), of;
+    ngx_str_t method = ngx_string("cgi_metrics_method"), status = ngx_string("cgi_metrics_status"),
+              header = ngx_string("cgi_metrics_http_"), of;
     ngx_int_t index;
     ngx_uint_t i;
 

@@ -142,9 +142,9 @@ front_lines() {
         if [[ $word == '*' ]]; then CORS_ORIGINS+='~. *; '; else CORS_ORIGINS+="$word \$http_origin; "; fi
     done
     ((${#words[@]} == 0)) || { CORS_INCLUDE='include cors.conf;' CORS_HEADERS='include snippets/cors.conf;' \
-        CORS_PREFLIGHT="if (\$cors_preflight) { return 204; }"; }
-    ((HSTS_SECONDS == 0)) || { HSTS_MAP="map \$https \$hsts { on max-age=$HSTS_SECONDS; default ''; }" \
-        HSTS_HEADER="add_header Strict-Transport-Security \$hsts always;"; }
+        CORS_PREFLIGHT="if (\$cgi_cors_preflight) { return 204; }"; }
+    ((HSTS_SECONDS == 0)) || { HSTS_MAP="map \$https \$cgi_hsts { on max-age=$HSTS_SECONDS; default ''; }" \
+        HSTS_HEADER="add_header Strict-Transport-Security \$cgi_hsts always;"; }
     ((CLIENT_RATE == 0)) || { CLIENT_INCLUDE='include clients.conf;' \
         CLIENT_LIMIT="limit_req zone=cgi-clients burst=$CLIENT_RATE nodelay; limit_req_status 429; limit_req_log_level info;"; }
 }

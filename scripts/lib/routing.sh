@@ -28,7 +28,7 @@ call_sets() {
     # One that `services` has had since the start, and that nobody has started yet, makes nothing else ill.
     ASKED[$1]=${sets[*]}
     CALL[$1]=cgi-$1
-    ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || CALL[$1]=\$cgi_$1
+    ((${INSTANCES[$1-blue]:-0} == 0 || ${INSTANCES[$1-green]:-0} == 0)) || CALL[$1]=\$cgi_set_$1
     lines=${lines%$'\n'}
     SERVERS[$1]=${lines:-$(server_lines 1)}
     STATUS_SERVERS[$1]=$(status_lines "${status[@]}")

@@ -71,7 +71,7 @@ proxy_http_version 1.1;
 proxy_pass_request_headers off;
 proxy_set_header   Host         peer;
 proxy_set_header   Connection   "";
-proxy_set_header   X-Request-ID $id;
+proxy_set_header   X-Request-ID $cgi_id;
 EOF
 }
 
