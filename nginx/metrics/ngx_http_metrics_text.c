@@ -283,7 +283,7 @@ ngx_http_metrics_join(ngx_http_request_t *r, ngx_str_t *all, ngx_str_t more)
 static ngx_int_t
 ngx_http_metrics_header(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
 {
-    static const char prefix[] = "metrics_http_";
+    static const char prefix[] = "cgi_metrics_http_";
     ngx_str_t name = *(ngx_str_t *)data, all = ngx_null_string, one;
     ngx_list_part_t *part;
     ngx_uint_t i;
