@@ -354,6 +354,32 @@ with_small_disk() {
     "$ROOT/scripts/stop"
 }
 
+@test "a full disk for bodies: one that has to wait in a file is a 507 that says so, and status tells; all others are answered" {
+    unshare -m true || skip "nothing can be mounted here"
+    export HTTP_PORT HTTPS_PORT URL
+    HTTP_PORT=$(free_port) HTTPS_PORT=$(free_port) URL=http://127.0.0.1:$HTTP_PORT
+    mkdir -p "$RUN_DIR/tmp"
+    : >"$RUN_DIR/lock"
+    MAX_BODY_BYTES=3000000 with_small_disk "$RUN_DIR/tmp" size=64k "$ROOT/scripts/run" -d
+    head -c 2000000 /dev/zero | tr '\0' ' ' >"$BATS_TEST_TMPDIR/large"
+    run nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" dd if=/dev/zero of="$RUN_DIR/tmp/fill"
+    expect_match 'No space left' "$output"
+    post @"$BATS_TEST_TMPDIR/large"
+    expect_problem 507 'no room left'
+    expect_equal 60 "$(header retry-after)"
+    post_sample
+    expect_sample
+    run nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" env RUN_DIR="$RUN_DIR" "$ROOT/scripts/status"
+    expect_status 1
+    expect_match '^nginx +full ' "${lines[-1]}"
+    nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" rm "$RUN_DIR/tmp/fill"
+    nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" mount -o remount,size=9m "$RUN_DIR/tmp"
+    post @"$BATS_TEST_TMPDIR/large"
+    expect_problem 400
+    nsenter -m -t "$(<"$RUN_DIR/nginx.pid")" env RUN_DIR="$RUN_DIR" "$ROOT/scripts/status"
+    "$ROOT/scripts/stop"
+}
+
 @test "where the disk takes nothing more, run says so in one line, and nothing starts" {
     unshare -m true || skip "nothing can be mounted here"
     mkdir -p "$RUN_DIR/log"

@@ -144,6 +144,10 @@ nginx_error() {
     tail -n 1 "$RUN_DIR/log/error.log"
 }
 
+body_folder() {
+    say "$RUN_DIR/tmp"
+}
+
 # lock_changes : one change at a time
 lock_changes() {
     exec {lock}>"$RUN_DIR/changes.lock"

@@ -18,8 +18,9 @@
 #   test_nginx                   it takes them
 #   nginx_pid                    of its master; 1 if it does not run
 #   nginx_error                  the last that it complained of
+#   body_folder                  where large bodies wait
 for function in instances_of sockets_of build_of start_set end_set answer log_of last_words \
-    render_sets test_nginx nginx_pid nginx_error; do
+    render_sets test_nginx nginx_pid nginx_error body_folder; do
     declare -F "$function" >/dev/null || die "this platform has no $function; scripts/lib/platform.sh says what it is to do"
 done
 : "${TOOL:?}"

@@ -34,13 +34,23 @@ nginx_counts() {
         END { if (NR) printf "{\"connections\":%d,\"requests\":%d,\"errors\":%d}\n", connections, requests, errors }'
 }
 
+# nginx_state : serving; or full: on the disk where large bodies wait there is no room, for bytes or for files
+nginx_state() {
+    if df --output=avail,iavail -- "$(body_folder)" 2>/dev/null | awk 'NR == 2 && ($1 == 0 || $2 == "0") { full = 1 } END { exit !full }'; then
+        say full
+    else
+        say serving
+    fi
+}
+
 # nginx_status PID [WORD...] : the object of nginx, whose master this is; no PID: it is gone. WORDS are curl's, for its page for
 # Prometheus, if there is one.
 nginx_status() {
     if [[ -z $1 ]]; then
         say '{"name":"nginx","state":"gone"}'
     else
-        { nginx_process "$1" && { (($# == 1)) || nginx_counts "${@:2}"; }; } | jq -cs '{name: "nginx", state: "serving"} + add'
+        { nginx_process "$1" && { (($# == 1)) || nginx_counts "${@:2}"; }; } |
+            jq -cs --arg state "$(nginx_state)" '{name: "nginx", state: $state} + add'
     fi
 }
 
