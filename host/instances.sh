@@ -123,7 +123,27 @@ is_launched() {
     [[ $command != @(start-stop-daem|serve|spawn-fcgi) ]]
 }
 
+# is_supervised NAME : a worker of it that dies is replaced
+is_supervised() {
+    if has_systemd; then systemctl is-active --quiet "$(unit_of "$1")"; else daemon "$1" --status; fi
+}
+
+# end_workers NAME : those that are left of an instance without a supervisor
+end_workers() {
+    local workers
+    mapfile -t workers < <(workers_at "$SOCKETS/$1/status" "cgi-${1%%-*}")
+    ((${#workers[@]})) || return 0
+    kill "${workers[@]}" 2>/dev/null || true
+    wait_until "$STOP_SECONDS" have_ended "${workers[@]}" || kill -KILL "${workers[@]}" 2>/dev/null || true
+}
+
+# have_ended PID...
+have_ended() {
+    ! kill -0 "$@" 2>/dev/null
+}
+
 start_one() {
+    is_supervised "$1" || end_workers "$1" # else its socket would be theirs
     launch "$1"
     wait_until "$START_SECONDS" answer "$1" || die "$1 does not answer; $(log_of "$1") says: $(last_words "$1")"
 }
@@ -131,6 +151,7 @@ start_one() {
 stop_one() {
     wait_until 5 is_launched "$1" || true
     daemon "$1" --stop --remove-pidfile --retry "TERM/$STOP_SECONDS/KILL/5"
+    end_workers "$1"
     rm -rf -- "${SOCKETS:?}/$1"
 }
 
@@ -266,4 +287,11 @@ test_nginx() {
 
 nginx_error() {
     tail -n 1 /var/log/nginx/error.log
+}
+
+# As nginx was built to, if nginx.conf says nothing else.
+body_folder() {
+    local folder
+    folder=$(nginx -T 2>/dev/null | sed -nE 's/^\s*client_body_temp_path\s+([^ ;]+).*/\1/p' | head -n 1) || true
+    say "${folder:-/var/lib/nginx}"
 }

@@ -175,14 +175,44 @@ sample_is_right() {
     expect_status 0
 }
 
-@test "in the foreground it ends, not with 0, when a supervisor dies, and stops the rest" {
+# is_brought_back INSTANCE OLD-SUPERVISOR : it has another one, and serves
+is_brought_back() {
+    [[ $(multiwatch_of "$1") != "$2" ]] && "$ROOT/scripts/status" >/dev/null
+}
+
+@test "in the foreground a supervisor that was killed is brought back with its worker, and no call fails; nginx is not" {
+    local before worker
     run_in_foreground
-    kill -TERM "$(multiwatch_of transform-blue-2)"
+    URL=http://127.0.0.1:$HTTP_PORT
+    before=$(multiwatch_of transform-blue-2) worker=$(worker_of transform-blue-2)
+    kill -KILL "$before"
+    until is_brought_back transform-blue-2 "$before"; do
+        post_sample
+        expect_sample
+    done
+    is_ended "$worker"
+    expect_match 'transform-blue-2 has lost its supervisor' "$(<"$BATS_TEST_TMPDIR/out")"
+    kill -KILL "$(<"$RUN_DIR/nginx.pid")"
     wait_until 30 is_gone "$FOREGROUND"
     run wait "$FOREGROUND"
     [[ $status -ne 0 ]]
     expect_match 'a process ended' "$(<"$BATS_TEST_TMPDIR/out")"
     expect_equal '' "$(running)"
+}
+
+@test "status calls a worker without a supervisor orphaned; upgrade replaces it, and leaves nothing of it" {
+    local worker
+    start_stack "$RUN_DIR"
+    worker=$(worker_of app-blue-1)
+    kill -KILL "$(multiwatch_of app-blue-1)"
+    wait_until 5 is_ended "$(multiwatch_of app-blue-1)"
+    run "$ROOT/scripts/status"
+    expect_status 1
+    expect_match '^app-blue-1 +orphaned ' "${lines[1]}"
+    "$ROOT/scripts/upgrade" --step 0 app 3>&-
+    is_ended "$worker"
+    "$ROOT/scripts/status"
+    "$ROOT/scripts/stop"
 }
 
 @test "a bad setting is refused with one line that names it, and nothing starts" {

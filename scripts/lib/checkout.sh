@@ -57,6 +57,35 @@ start_instance() {
     { say "${pids[-1]}" >"$RUN_DIR/$1.pid"; } 2>/dev/null || die "$RUN_DIR/$1.pid cannot be written; is the disk full?"
 }
 
+# is_supervised NAME : a worker of it that dies is replaced
+is_supervised() {
+    pid_of "$1" "${SUPERVISOR[@]}" >/dev/null
+}
+
+# end_workers NAME : those that are left of an instance without a supervisor
+end_workers() {
+    local workers
+    mapfile -t workers < <(workers_at "$RUN_DIR/$1.status" "cgi-${1%%-*}")
+    end TERM "${workers[@]}"
+}
+
+# lost_instances : the names of those that are to run and have no supervisor, one a line
+lost_instances() {
+    local set name
+    load_sets
+    for set in "${!INSTANCES[@]}"; do
+        for name in $(instances_of "$set"); do is_supervised "$name" || say "$name"; done
+    done
+}
+
+# bring_back NAME : what its supervisor has left behind ends, and it starts again
+bring_back() {
+    complain "$1 has lost its supervisor; it is started again"
+    end_workers "$1"
+    rm -f -- "$RUN_DIR/$1".{sock,status}
+    start_instance "$1"
+}
+
 start_set() {
     local i bin=$RUN_DIR/bin/$1
     mkdir -p -- "$bin" && cp --remove-destination -- "$3" "$bin/" || return 1
@@ -123,6 +152,7 @@ end_set() {
         pid=$(pid_of "$name" "${SUPERVISOR[@]}") && ending+=("$pid")
     done
     end TERM "${ending[@]}"
+    for file in "$RUN_DIR/$1"-*.pid; do end_workers "$(basename "$file" .pid)"; done
     rm -f -- "$RUN_DIR/$1"-*.{sock,status,pid}
 }
 

@@ -12,6 +12,7 @@ ask_status() {
 service_status() {
     local told state=draining
     ((INSTANCES[$3] == 0)) || state=serving
+    is_supervised "$1" || state=orphaned
     told=$(ask_status "$2")
     jq -c --arg name "$1" --arg state "$state" --arg colour "${3#*-}" --argjson share "$(share_of "$3")" \
         '{name: $name, state: (if . then $state else "silent" end)} + . + {colour: $colour, share: $share}' <<<"${told:-null}"

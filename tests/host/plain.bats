@@ -44,18 +44,19 @@ teardown() {
     ((status != 0))
 }
 
-@test "a service that does not answer ends a restart before the next instance is taken down" {
+@test "a service that would not answer ends a restart before an instance is taken down" {
     host plain
     local before
-    before=$(supervisor_of app-2)
+    before=$(supervisor_of app-1)-$(supervisor_of app-2)
     # It passes the check of the settings, and then is silent.
     on_host sh -c 'mv /usr/sbin/cgi-app /usr/sbin/cgi-app.kept
         printf "#!/bin/sh\n[ \"\$1\" = -t ] || exec sleep 1000\n" >/usr/sbin/cgi-app && chmod 0755 /usr/sbin/cgi-app'
     run on_host cgi-message restart
     on_host mv /usr/sbin/cgi-app.kept /usr/sbin/cgi-app
     expect_status 1
-    expect_match '^cgi-message: app-1 does not answer; /var/log/cgi-message/app-1.log says: [^'$'\n'']*$' "$output"
-    expect_equal "$before" "$(supervisor_of app-2)"
+    expect_match '^cgi-message: another app does not answer; /var/log/cgi-message/app-0.log says: [^'$'\n'']*; nothing has changed$' "$output"
+    expect_equal "$before" "$(supervisor_of app-1)-$(supervisor_of app-2)"
+    expect_equal '' "$(on_host sh -c 'ls -d /run/cgi-message/app-0* 2>/dev/null' || true)"
     on_host cgi-message restart
     host_answers
 }
@@ -106,4 +107,21 @@ is_begun() {
     on_host cgi-message start
     on_host nginx -s reload
     wait_until 10 host_answers
+}
+
+@test "a worker whose supervisor was killed is orphaned; start brings the instance back, stop leaves nothing of it" {
+    host plain
+    local worker
+    worker=$(worker_of app-1)
+    on_host sh -c 'kill -KILL "$0"' "$(supervisor_of app-1)"
+    run on_host cgi-message status
+    expect_status 1
+    expect_match $'\n''app-1 +orphaned ' "$output"
+    expect_no_loss on_host cgi-message start
+    on_host sh -c '! kill -0 "$0" 2>/dev/null' "$worker"
+    on_host cgi-message status
+    worker=$(worker_of app-1)
+    on_host sh -c 'kill -KILL "$0"' "$(supervisor_of app-1)"
+    on_host cgi-message stop
+    on_host sh -c '! kill -0 "$0" 2>/dev/null' "$worker"
 }

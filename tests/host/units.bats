@@ -107,6 +107,17 @@ is_replaced() {
     host_answers
 }
 
+@test "a unit whose supervisor is killed comes back, and nothing of it is left" {
+    host systemd
+    local worker
+    worker=$(worker_of transform-1)
+    on_host sh -c 'kill -KILL "$0"' "$(supervisor_of transform-1)"
+    wait_until 10 is_replaced transform-1 "$worker"
+    on_host sh -c '! kill -0 "$0" 2>/dev/null' "$worker"
+    wait_until 10 host_answers
+    on_host cgi-message status
+}
+
 @test "a bad setting fails the one unit that is restarted, with a line in the journal; the others go on" {
     host systemd
     set_setting 'LOG_LEVEL=loud'
