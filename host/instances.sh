@@ -167,11 +167,31 @@ stop_all() {
     for name in $(started); do stop_one "$name"; done
 }
 
+# spares : the name of one more instance of each set that was started, one a line; nginx does not know it
+spares() {
+    started | sed -E 's/-[0-9]+$/-0/' | sort -u
+}
+
+# try_all : a spare of each set starts, answers and ends. So what comes after those that run can start, before one is taken down.
+try_all() {
+    local name said
+    for name in $(spares); do
+        check_logs "$name"
+        launch "$name"
+        said=
+        wait_until "$START_SECONDS" answer "$name" || said=$(last_words "$name" || say nothing)
+        stop_one "$name"
+        [[ -z $said ]] || die "another ${name%-0} does not answer; $(log_file "$name") says: $said; nothing has changed"
+        rm -f -- "$(log_file "$name")"
+    done
+}
+
 # Each by itself; then what is new, if there are to be more.
 restart_all() {
     local name
     # shellcheck disable=SC2046 # a word each
     check_logs $(instances)
+    try_all
     for name in $(started); do
         stop_one "$name"
         [[ $'\n'$(instances)$'\n' != *$'\n'"$name"$'\n'* ]] || start_one "$name"
@@ -201,9 +221,23 @@ start_units() {
     done
 }
 
+# try_units : as try_all
+try_units() {
+    local name unit said
+    for name in $(spares); do
+        unit=$(unit_of "$name")
+        said=
+        systemctl start "$unit" 2>/dev/null || said=$(last_words "$name" || say "it says nothing")
+        systemctl stop "$unit"
+        systemctl reset-failed "$unit" 2>/dev/null || true # one that has not failed is unknown by now
+        [[ -z $said ]] || die "another ${name%-0} does not start: $said; see journalctl -u $unit; nothing has changed"
+    done
+}
+
 # A unit that has been restarted answers.
 restart_units() {
     local name
+    try_units
     for name in $(started); do ask_systemd "$name" restart "$(unit_of "$name")"; done
     start_units
 }

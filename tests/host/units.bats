@@ -91,6 +91,37 @@ expect_all_replaced() {
     on_host systemctl start cgi-app@2
 }
 
+@test "what would not start again is not taken down: restart tries another instance first, and names the reason" {
+    host systemd
+    local before
+    before=$(on_host systemctl show -p MainPID 'cgi-*.service')
+    on_host mkdir -p /run/systemd/system/cgi-transform@.service.d
+    on_host sh -c 'printf "[Service]\nExecStart=\nExecStart=false\n" >/run/systemd/system/cgi-transform@.service.d/ends.conf &&
+        systemctl daemon-reload'
+    run on_host cgi-message restart
+    on_host sh -c 'rm -r /run/systemd/system/cgi-transform@.service.d && systemctl daemon-reload'
+    expect_status 1
+    expect_match '^cgi-message: another transform does not start: [^'$'\n'']*; see journalctl -u cgi-transform@0.service; nothing has changed$' "$output"
+    expect_equal "$before" "$(on_host systemctl show -p MainPID 'cgi-*.service')"
+    expect_units_run
+}
+
+# systemd_reads LINE : what a unit has of the settings, with this line in its EnvironmentFile
+systemd_reads() {
+    # shellcheck disable=SC2059 # the line is a format
+    printf "${1//%/%%}\n" | on_host_stdin sh -c 'cat >/tmp/file'
+    on_host systemd-run -q --wait --pipe -p EnvironmentFile=/tmp/file /usr/bin/env | grep -E '^(THREADS|PIN_ADDRESSES|METRICS_LISTEN|CORS_ORIGIN|TLS_CERT)=' || true
+}
+
+@test "what cgi-message takes of the settings file, systemd reads as it does" {
+    host systemd
+    local line wanted
+    while IFS=$'\t' read -r line wanted <&5; do
+        [[ -n $wanted && $wanted != refused ]] || continue
+        expect_equal "${wanted/#-/}" "$(systemd_reads "$line")" "of: $line"
+    done 5< <(sed '1,2d' "$ROOT/tests/cases/settings-file.tsv")
+}
+
 # is_replaced INSTANCE OLD-PID
 is_replaced() {
     local now

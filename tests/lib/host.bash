@@ -145,6 +145,11 @@ on_host() {
     docker exec -e DEBIAN_FRONTEND=noninteractive "$HOST" "$@" 3>&-
 }
 
+# on_host_stdin COMMAND... : the same, with this shell's standard input
+on_host_stdin() {
+    docker exec -i "$HOST" "$@" 3>&-
+}
+
 # host_installs PACKAGE... : by apt; what it says is shown when it fails
 host_installs() {
     on_host apt-get install -y --no-install-recommends "$@" >"$BATS_TEST_TMPDIR/apt" 2>&1 || {
