@@ -299,6 +299,21 @@ is_brought_back() {
     refuses_connections
 }
 
+@test "stop ends what runs when its folder is gone (git clean -fdx); until then no other run starts beside it" {
+    local pids pid
+    start_stack "$RUN_DIR"
+    pids="$(cat "$RUN_DIR"/*.pid) $(worker_of app-blue-1) $(worker_of transform-blue-2)"
+    rm -rf "$RUN_DIR"
+    run "$ROOT/scripts/run" -d
+    expect_status 1
+    expect_match '^run: something runs already in [^'$'\n'']*$' "$output"
+    run "$ROOT/scripts/stop"
+    expect_status 0
+    expect_equal '' "$output"
+    for pid in $pids; do is_ended "$pid"; done
+    refuses_connections
+}
+
 @test "a pid file of another copy, or an old one, is not believed" {
     start_stack "$BATS_TEST_TMPDIR/a"
     mkdir "$BATS_TEST_TMPDIR/b"

@@ -12,12 +12,13 @@ SUPERVISOR=(serve spawn-fcgi multiwatch) # what an instance's pid is in turn
 # ---- what runs ----
 
 # is_ours PID COMMAND... : it runs, its program is one of these, and it was started for this RUN_DIR: its working folder is
-# that. A pid alone proves nothing: the file may be old, and the number another process's by now.
+# that, or was, before somebody deleted it (git clean -fdx). A pid alone proves nothing: the file may be old, and the number another process's by now.
 is_ours() {
     local pid=$1 stat command
     shift
     { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
-    [[ $stat != *") Z "* && /proc/$pid/cwd -ef $RUN_DIR ]] || return 1
+    [[ $stat != *") Z "* ]] && { [[ /proc/$pid/cwd -ef $RUN_DIR ]] || [[ $(readlink "/proc/$pid/cwd") == "$RUN_DIR (deleted)" ]]; } ||
+        return 1
     # The kernel keeps 15 bytes of a program's name.
     for command; do [[ $stat == "$pid (${command:0:15}) "* ]] && return; done
     return 1
@@ -36,6 +37,14 @@ all_ours() {
         is_ours "${pid#/proc/}" "$@" && say "${pid#/proc/}"
     done
     true
+}
+
+# all_masters : the pids of nginx's masters among them
+all_masters() {
+    local pid
+    for pid in $(all_ours nginx); do
+        ! grep -qs 'master process' "/proc/$pid/cmdline" || say "$pid"
+    done
 }
 
 # ---- starting ----
