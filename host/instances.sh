@@ -290,6 +290,15 @@ take_nginx_limit() {
     ulimit -n "${connections:-512}" 2>/dev/null || true
 }
 
+# name_missing_timeout : nginx.conf is the host's, and so is its decision; Debian's says nothing
+name_missing_timeout() {
+    local said
+    said=$(nginx -T 2>/dev/null) || true
+    [[ $said =~ (^|$'\n')[[:blank:]]*worker_shutdown_timeout[[:blank:]] ]] ||
+        complain "nginx.conf sets no worker_shutdown_timeout, so after a reload an old worker stays as long as its slowest client; \
+set it, like ${NGINX_DRAIN_SECONDS}s"
+}
+
 # In a subshell: a limit that was lowered cannot always be raised again. Debian's nginx finds its modules itself.
 render_sets() (
     take_nginx_limit

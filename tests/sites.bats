@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
 # shellcheck disable=SC2030,SC2031 # each test is a subshell; what it sets ends with it
-# shellcheck disable=SC2034,SC2154 # set here for stack.bash, or there for here
+# shellcheck disable=SC2016,SC2034,SC2154 # nginx has variables, too; set here for stack.bash, or there for here
 # Our site beside others in one nginx: names that both use, directives in http {} that ours would inherit. A copy of the checkout
 # includes what a test writes before our site, and behind it.
 
@@ -95,7 +95,7 @@ expect_ours() {
     for how in maps captures; do
         for where in before behind; do
             rm -f "$SITES"/*.{conf,sock}
-            : >"$SITES/before.conf" >"$SITES/behind.conf"
+            touch "$SITES"/{before,behind}.conf
             foreign_site "$how" >"$SITES/$where.conf"
             start_stack "$BATS_TEST_TMPDIR/$how-$where" "${ALL_SETTINGS[@]}"
             expect_ours || { echo "with $how $where" >&2; return 1; }

@@ -8,8 +8,8 @@
  *     $cgi_metrics_user_agent  $http_user_agent
  *     $cgi_metrics_status      $status as a number: 0 where that is 000
  *     $cgi_metrics_upstream_addr, $cgi_metrics_upstream_status, $cgi_metrics_upstream_response_time
- *     $cgi_metrics_http_NAME   all headers of that name, as $http_NAME has them from nginx 1.23 on: before, it had the
- *                              first alone. Without white space about them; nginx leaves tabs
+ *     $cgi_metrics_http_NAME   all headers of that name, as $http_NAME has them from nginx 1.23 on: before, it had
+ *                              the first alone. Without white space about them; nginx leaves tabs
  *
  * For a log_format with escape=json: a byte that is not UTF-8 is \xE9, as in nginx's other logs, and what would be
  * longer than its limit, as JSON, ends in an ellipsis. So a line is JSON, and has a longest length.

@@ -125,3 +125,26 @@ is_begun() {
     on_host cgi-message stop
     on_host sh -c '! kill -0 "$0" 2>/dev/null' "$worker"
 }
+
+# calls_while COMMAND... : the statuses of calls made one after the other meanwhile, each once; 000: nginx took no connection
+calls_while() {
+    on_host rm -f /tmp/stop
+    on_host sh -c 'until [ -e /tmp/stop ]; do
+        curl -s -o /dev/null -w "%{http_code}\n" --max-time 9 -d "{\"message\": \"x\"}" http://127.0.0.1:8080/api; done' \
+        >"$BATS_TEST_TMPDIR/codes" &
+    wait_until 10 test -s "$BATS_TEST_TMPDIR/codes"
+    "$@" >/dev/null
+    wait_until 10 host_answers
+    on_host touch /tmp/stop
+    wait $! || true
+    sort -u "$BATS_TEST_TMPDIR/codes" | xargs
+}
+
+@test "somebody else restarts nginx: no call fails but those that it does not take meanwhile, and no instance is another" {
+    host plain
+    local before
+    before=$(supervisor_of app-1)-$(supervisor_of transform-2)
+    expect_match '^(000 )?200$' "$(calls_while on_host service nginx restart)"
+    expect_equal "$before" "$(supervisor_of app-1)-$(supervisor_of transform-2)"
+    on_host cgi-message status
+}

@@ -51,6 +51,18 @@ teardown() {
     host_answers
 }
 
+@test "configure names the worker_shutdown_timeout of an nginx.conf that sets none, and says nothing where it is set" {
+    host plain
+    run on_host cgi-message configure
+    expect_status 0
+    expect_equal 1 "${#lines[@]}" "lines of: $output"
+    expect_match '^cgi-message: nginx.conf sets no worker_shutdown_timeout.*set it, like 20s$' "$output"
+    on_host sed -i '1i worker_shutdown_timeout 20s;' /etc/nginx/nginx.conf
+    run on_host cgi-message configure
+    expect_status 0
+    expect_equal '' "$output"
+}
+
 # In each line: the words, and what is said of them.
 @test "words that are wrong, empty, repeated or too many are refused with one line that names them and the choices, status 2" {
     host plain
