@@ -128,8 +128,8 @@ is_supervised() {
     if has_systemd; then systemctl is-active --quiet "$(unit_of "$1")"; else daemon "$1" --status; fi
 }
 
-# end_workers NAME : those that are left of an instance without a supervisor
-end_workers() {
+# end_orphans NAME : those that are left of an instance without a supervisor
+end_orphans() {
     local workers
     mapfile -t workers < <(workers_at "$SOCKETS/$1/status" "cgi-${1%%-*}")
     ((${#workers[@]})) || return 0
@@ -143,7 +143,7 @@ have_ended() {
 }
 
 start_one() {
-    is_supervised "$1" || end_workers "$1" # else its socket would be theirs
+    is_supervised "$1" || end_orphans "$1" # else its socket would be theirs
     launch "$1"
     wait_until "$START_SECONDS" answer "$1" || die "$1 does not answer; $(log_of "$1") says: $(last_words "$1")"
 }
@@ -151,7 +151,7 @@ start_one() {
 stop_one() {
     wait_until 5 is_launched "$1" || true
     daemon "$1" --stop --remove-pidfile --retry "TERM/$STOP_SECONDS/KILL/5"
-    end_workers "$1"
+    end_orphans "$1"
     rm -rf -- "${SOCKETS:?}/$1"
 }
 

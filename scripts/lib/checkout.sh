@@ -87,8 +87,8 @@ lost_instances() {
     done
 }
 
-# bring_back NAME : what its supervisor has left behind ends, and it starts again
-bring_back() {
+# start_again NAME : what its supervisor has left behind ends, and it starts again
+start_again() {
     complain "$1 has lost its supervisor; it is started again"
     end_workers "$1"
     rm -f -- "$RUN_DIR/$1".{sock,status}
