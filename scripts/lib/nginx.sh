@@ -125,6 +125,22 @@ listen_lines() {
     printf '%s ' "listen $address:$1${2:+ $2} backlog=4096;"
 }
 
+# has_http2_directive : nginx is 1.25.1 or newer
+has_http2_directive() {
+    [[ $(nginx -v 2>&1) =~ /([0-9]+)\.([0-9]+)\.([0-9]+) ]] &&
+        ((BASH_REMATCH[1] * 1000000 + BASH_REMATCH[2] * 1000 + BASH_REMATCH[3] >= 1025001))
+}
+
+# tls_lines PORT [OPTIONS] : the same with TLS and HTTP/2, which is an option there, or a directive
+tls_lines() {
+    if has_http2_directive; then
+        listen_lines "$1" "ssl${2:+ $2}"
+        say 'http2 on;'
+    else
+        listen_lines "$1" "ssl http2${2:+ $2}"
+    fi
+}
+
 # front_lines : set the names that stand in nginx/ for what may be in front; they are empty where nothing is set
 # shellcheck disable=SC2034 # fill looks them up by name
 front_lines() {
@@ -135,7 +151,7 @@ front_lines() {
     read -ra words <<<"${PIN_ADDRESSES/#none/}"
     for word in "${words[@]}"; do PIN_ADDRESSES_LINES+="$word 1; "; done
     [[ -z ${PROXY_HTTP_PORT:-} ]] || PROXIED_LISTEN+=$(listen_lines "$PROXY_HTTP_PORT" proxy_protocol)
-    [[ -z ${PROXY_HTTPS_PORT:-} ]] || PROXIED_LISTEN+=$(listen_lines "$PROXY_HTTPS_PORT" 'ssl http2 proxy_protocol')
+    [[ -z ${PROXY_HTTPS_PORT:-} ]] || PROXIED_LISTEN+=$(tls_lines "$PROXY_HTTPS_PORT" proxy_protocol)
     [[ -z $PROXIED_LISTEN ]] || PROXIED_INCLUDE='include proxied.conf;'
     read -ra words <<<"${CORS_ORIGIN:-}"
     for word in "${words[@]}"; do
@@ -170,7 +186,7 @@ render_nginx() {
         CLIENT_INCLUDE='' CLIENT_LIMIT='' PIN_ADDRESSES_LINES=''
     # As root, too, all runs as who started it: nginx must reach the sockets, and the checkout may be in /root.
     ((EUID != 0)) || USER_DIRECTIVE='user root;'
-    HTTP_LISTEN=$(listen_lines "$HTTP_PORT") HTTPS_LISTEN=$(listen_lines "$HTTPS_PORT" 'ssl http2')
+    HTTP_LISTEN=$(listen_lines "$HTTP_PORT") HTTPS_LISTEN=$(tls_lines "$HTTPS_PORT")
     front_lines
     metrics_lines
     # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).
