@@ -6,6 +6,9 @@
 # Written down in one place, which all that is built has beside it.
 version  := $(shell sed -n 's/^. version: //p' services)
 
+# [a-z] has no i in Turkish. Make's own shell takes it from here from 4.4 on only.
+export LC_ALL := C
+
 BUILD    ?= build
 CFLAGS   ?= -O2 -g
 CPPFLAGS ?=
@@ -21,7 +24,11 @@ UNITDIR    ?= $(PREFIX)/lib/systemd/system
 MODULEDIR  ?= $(PREFIX)/lib/nginx/modules
 
 # What the file `services` lists; scripts/lib/services.sh has what stands against a line.
-services := $(shell sed -n 's/^\([a-z][a-z]*\)[[:blank:]].*/\1/p' services)
+services := $(shell LC_ALL=C sed -n 's/^\([a-z][a-z]*\)[[:blank:]].*/\1/p' services)
+
+# A path with a space is two for make.
+$(foreach path,CURDIR BUILD,$(if $(filter-out 1,$(words $($(path)))),\
+    $(error $(path) is "$($(path))"; make wants a path without spaces, so move this checkout, or set BUILD)))
 
 # The same name for the same file, however it was given: the dependency files hold it.
 override BUILD := $(abspath $(BUILD))

@@ -3,10 +3,23 @@
 
 # SANITIZE (address,undefined or thread) makes another build beside the usual one.
 BUILD_DIR=${BUILD_DIR:-$ROOT/build${SANITIZE:+/$SANITIZE}}
+[[ $BUILD_DIR == /* ]] || BUILD_DIR=$PWD/$BUILD_DIR # make's folder is another one
+
+# settings_build_dir : make it, and refuse what cannot be built in. Spaces and other signs have a meaning in a path for make; all
+# that is not ASCII has none.
+settings_build_dir() {
+    local plain='^([A-Za-z0-9/._@,+-]|[^[:print:][:cntrl:]])+$'
+    [[ $ROOT =~ $plain ]] || die "this checkout is in \"$ROOT\"; make wants a path without spaces and other signs, so move it"
+    [[ $BUILD_DIR =~ $plain ]] || die "BUILD_DIR is \"$BUILD_DIR\"; make wants a path without spaces and other signs, so set it to one"
+    { mkdir -p -- "$BUILD_DIR" && : >>"$BUILD_DIR/lock"; } 2>/dev/null ||
+        die "BUILD_DIR is \"$BUILD_DIR\"; it cannot be written to, so set it to a folder where you can write"
+    can_execute "$BUILD_DIR" ||
+        die "BUILD_DIR is \"$BUILD_DIR\"; what lies there cannot be executed (a mount with noexec), so set it to another folder"
+}
 
 # build TARGET...: quiet when all is well. One at a time: two makes in one folder get into each other's way.
 build() {
-    mkdir -p -- "$BUILD_DIR"
+    settings_build_dir
     [[ ! -t 2 ]] || make -sq -C "$ROOT" BUILD="$BUILD_DIR" "$@" 2>/dev/null || note "building; from nothing it takes about 20 s"
     flock "$BUILD_DIR/lock" make -s -C "$ROOT" BUILD="$BUILD_DIR" "$@" || die "the build failed; see above"
 }

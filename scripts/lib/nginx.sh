@@ -211,17 +211,25 @@ refusal() {
     esac
 }
 
+# listen_refusal REASON : the same, with the setting that it comes from, where that is an address or a port
+listen_refusal() {
+    local name
+    case $1 in
+    METRICS_LISTEN*) say "$1" ;;
+    *'bind() to '*' failed (13: '*)
+        for name in HTTP_PORT HTTPS_PORT PROXY_HTTP_PORT PROXY_HTTPS_PORT; do
+            [[ $1 != *":${!name:-none} failed "* ]] || say "$name is ${!name}, which is for root alone; set it to 1024 or more"
+        done
+        ;;
+    *'bind()'* | *'socket()'* | *' of the "listen" directive'*) say "BIND is \"$BIND\"; nginx cannot listen there: ${1#*: }" ;;
+    *) say "$1" ;;
+    esac
+}
+
 # check_nginx : die unless nginx takes the configuration
 check_nginx() {
-    local said reason
-    said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1) || {
-        reason=$(refusal "$said")
-        case $reason in
-        METRICS_LISTEN*) ;;
-        *'bind()'* | *' of the "listen" directive'*) reason="BIND is \"$BIND\"; nginx cannot listen there: ${reason#*: }" ;;
-        esac
-        die "$reason"
-    }
+    local said
+    said=$(nginx -t -q -e stderr -c "$RUN_DIR/nginx/nginx.conf" 2>&1) || die "$(listen_refusal "$(refusal "$said")")"
     [[ -z $said ]] || say "$said" >&2
 }
 

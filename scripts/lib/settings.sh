@@ -99,6 +99,7 @@ settings_clients() {
     ((KEPT_CONNECTIONS <= MAX_CALLS)) || KEPT_CONNECTIONS=$MAX_CALLS
     one=$(requests_of_worker)
     most=$((NGINX_WORKERS > 1 ? one * NGINX_WORKERS * 5 / 6 : one))
+    ((most > 0)) || die "the limit of descriptors is $DESCRIPTORS, which is too low for nginx; raise it to 1024 (ulimit -Hn)"
     : "${MAX_CLIENTS:=$((most < 8192 ? most : 8192))}"
     require_number MAX_CLIENTS "${LEAST[MAX_CLIENTS]}" "${MOST[MAX_CLIENTS]}"
     ((MAX_CLIENTS <= most)) ||
@@ -164,6 +165,20 @@ settings_front() {
     settings_metrics "${ports[@]}"
 }
 
+# has_ipv6 : an address of it, as ::1
+has_ipv6() {
+    { read -r _ </proc/net/if_inet6; } 2>/dev/null
+}
+
+# settings_bind : where nginx listens
+settings_bind() {
+    # shellcheck disable=SC2153 # settings_numbers has set them
+    ((HTTP_PORT != HTTPS_PORT)) || die "HTTP_PORT and HTTPS_PORT are both $HTTP_PORT; set two"
+    [[ $BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$ ]] ||
+        die "BIND is \"$BIND\"; set it to an IP address of this machine, 0.0.0.0 or :: for all"
+    [[ $BIND != *:* ]] || has_ipv6 || die "BIND is \"$BIND\"; there is no IPv6 here, so set it to 0.0.0.0 or another address of IPv4"
+}
+
 # settings_metrics PORT... : those are for clients; there nginx would take the page's server for theirs, or theirs for the page's
 settings_metrics() {
     local port=${METRICS_LISTEN:-}
@@ -193,10 +208,7 @@ settings_load() {
     settings_run_dir
     settings_numbers
     export MAX_BODY_BYTES
-    # shellcheck disable=SC2153 # settings_numbers has set them
-    ((HTTP_PORT != HTTPS_PORT)) || die "HTTP_PORT and HTTPS_PORT are both $HTTP_PORT; set two"
-    [[ $BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$ ]] ||
-        die "BIND is \"$BIND\"; set it to an IP address of this machine, 0.0.0.0 or :: for all"
+    settings_bind
     settings_front
     settings_workers
     settings_clients

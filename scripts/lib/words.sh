@@ -10,10 +10,14 @@ unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 [[ -d ${TMPDIR:-/tmp} && -w ${TMPDIR:-/tmp} ]] || unset TMPDIR
 export LC_ALL=C                     # the capital of i is I; programs speak one language
 umask go-w                          # a stricter one stays
+# A descriptor that the caller has closed would be that of the next file which is opened, and what is said would go there.
+[[ -e /proc/self/fd/0 ]] || exec </dev/null
+[[ -e /proc/self/fd/1 ]] || exec >/dev/null
+[[ -e /proc/self/fd/2 ]] || exec 2>/dev/null
 
 # shellcheck disable=SC2034 # for who sources this
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-PATH=$PATH:/usr/sbin:/sbin # nginx and openssl's friends; not in everybody's PATH on Debian
+export PATH=$PATH:/usr/sbin:/sbin # nginx and openssl's friends; not in everybody's PATH on Debian. Without one, bash's own
 
 # ---- to the operator ----
 
@@ -126,6 +130,16 @@ require_files() {
         [[ $seen/ != *"/$file/"* ]] || misuse "\"$file\" is there twice; once is enough"
         seen+="/$file/"
     done
+}
+
+# ---- folders ----
+
+# can_execute FOLDER : programs in it can be executed; a file system that is mounted with noexec forbids it
+can_execute() {
+    local probe=$1/probe.$$ status=0
+    { printf '#!/bin/sh\n' >"$probe" && chmod 0700 "$probe" && "$probe"; } 2>/dev/null || status=1
+    rm -f -- "$probe"
+    return "$status"
 }
 
 # ---- waiting ----
