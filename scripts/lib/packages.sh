@@ -46,7 +46,7 @@ packages_for() {
         printf '%s\n' 'python3-venv /usr/share/doc/python3-venv'
         ;;
     deb)
-        printf '%s\n' 'debhelper dh' 'dpkg-dev dpkg-buildpackage'
+        printf '%s\n' 'build-essential /usr/share/build-essential/list' 'debhelper dh' 'dpkg-dev dpkg-buildpackage'
         ;;
     host) # what tests/host checks with
         printf '%s\n' 'lintian lintian' 'logrotate logrotate' 'man-db man' 'mandoc mandoc' 'systemd systemd-analyze'

@@ -78,7 +78,7 @@ without_docker() {
     expect_match "images: $REGISTRY/cgi-app:$IMAGE_TAG cannot be built; see above" "${lines[-1]}"
     run env PATH="$(without_docker)" "$ROOT/scripts/images" build
     expect_status 1
-    expect_equal 'images: there is no docker; install docker.io' "$output"
+    expect_equal 'images: there is no docker; install docker-cli, or in Debian 12 docker.io' "$output"
     run env DOCKER_HOST=tcp://127.0.0.1:1 "$ROOT/scripts/images" list
     expect_status 1
     expect_match '^images: the Docker engine does not answer' "$output"
