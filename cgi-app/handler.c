@@ -42,17 +42,21 @@ draw(void)
 
 /*
  * Append a number in [0, 1) with 53 random bits, all that a double's significand holds. 16 digits tell any two of
- * them apart, since 10^16 > 2^53.
+ * them apart, since 10^16 > 2^53. The number is one of 60 bits, so that ten times as much fits into a word, and 58
+ * of its units are half a unit of the last digit: what is cut off behind that leaves a number which is read as the
+ * same.
  */
 static void
 append_random(struct buffer *out)
 {
-    const uint64_t scale = UINT64_C(10000000000000000);
-    uint64_t digits = (uint64_t)(((unsigned __int128)draw() * scale + (UINT64_C(1) << 52)) >> 53);
+    const uint64_t mask = (UINT64_C(1) << 60) - 1;
+    uint64_t number = (draw() << 7) + 58;
     char text[] = "0.0000000000000000";
 
-    for (size_t i = sizeof text - 2; digits > 0; i--, digits /= 10)
-        text[i] = (char)('0' + digits % 10);
+    for (size_t i = 2; i < sizeof text - 1; i++) {
+        number = (number & mask) * 10;
+        text[i] = (char)('0' + (number >> 60));
+    }
     buffer_append(out, text, sizeof text - 1);
 }
 

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <utf8proc.h>
 
 /* What came without escapes needs none the other way round, so it is reversed right where it is to stand. */
 static int
@@ -83,8 +84,16 @@ static const struct route routes[] = {
     {"/_health", "GET, HEAD", service_health},
 };
 
+/* The same message comes back otherwise where another Unicode is known. */
+static void
+append_version(struct buffer *text)
+{
+    buffer_printf(text, "Unicode %s, by utf8proc %s", utf8proc_unicode_version(), utf8proc_version());
+}
+
 const struct service transform_service = {
     .name = "cgi-transform",
+    .version = append_version,
     .routes = routes,
     .route_count = sizeof routes / sizeof routes[0],
 };

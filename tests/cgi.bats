@@ -97,6 +97,17 @@ call_cgi() {
     done
 }
 
+@test "--version gives the name, the version, and what the answers depend on; transform's is the Unicode that utf8proc knows" {
+    run --separate-stderr "$BUILD_DIR/cgi-app" --version
+    expect_status 0
+    expect_match '^cgi-app [0-9.]+$' "$output"
+    run --separate-stderr "$BUILD_DIR/cgi-transform" --version
+    expect_status 0
+    expect_match '^cgi-transform [0-9.]+, (Unicode 1[5-9]\.[0-9]\.[0-9], by utf8proc [0-9.]+)$' "$output"
+    run "$BUILD_DIR/tests/grapheme" /usr/share/unicode/auxiliary/GraphemeBreakTest.txt
+    expect_match "${BASH_REMATCH[1]}" "$output"
+}
+
 @test "-t accepts good settings and says nothing" {
     for good in THREADS=1 THREADS=256 THREADS= MAX_BODY_BYTES=1 MAX_BODY_BYTES=1073741824 \
         MAX_BUFFERED_BYTES=2097152 MAX_BUFFERED_BYTES= LOG_LEVEL=debug LOG_LEVEL=; do

@@ -105,8 +105,8 @@ check() {
     expect_equal "" "$output" "standard output"
 }
 
-@test "-t and -h start nothing" {
-    for argument in -t -h; do
+@test "-t, -h and --version start nothing" {
+    for argument in -t -h --version; do
         run "$PROGRAM" "$argument"
         expect_status 0
         expect_equal "no" "$([[ -e $LIFE ]] && echo yes || echo no)" "a start by $argument"

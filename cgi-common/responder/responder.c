@@ -84,14 +84,29 @@ responder_run(const struct service *described, const struct settings *settings, 
     return result == 0 ? 0 : 1;
 }
 
-/* Answer --help and --version. Returns whether it was one of these. */
-static bool
-responder_tell(const char *word, const char *name)
+/* The name, the version, and what the answers depend on. */
+static void
+responder_version(const struct service *service)
 {
-    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0)
-        responder_usage(name, stdout);
-    else if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0)
-        printf("%s %s\n", name, CGI_VERSION);
+    struct buffer text = {0};
+
+    buffer_printf(&text, "%s %s", service->name, CGI_VERSION);
+    if (service->version != NULL) {
+        buffer_append_text(&text, ", ");
+        service->version(&text);
+    }
+    printf("%.*s\n", (int)text.len, text.data);
+    buffer_release(&text);
+}
+
+/* Answer a call that only wants to know something. Returns whether it was one. */
+static bool
+responder_tell(const struct service *service, const char *option)
+{
+    if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0)
+        responder_usage(service->name, stdout);
+    else if (strcmp(option, "-V") == 0 || strcmp(option, "--version") == 0)
+        responder_version(service);
     else
         return false;
     return true;
@@ -104,7 +119,7 @@ responder_main(int argc, char *const argv[], const struct service *service)
     bool check = argc == 2 && strcmp(argv[1], "-t") == 0;
     bool is_fastcgi = responder_has_socket();
 
-    if (argc == 2 && responder_tell(argv[1], service->name))
+    if (argc == 2 && responder_tell(service, argv[1]))
         return 0;
     if (argc > 1 && !check) {
         responder_usage(service->name, stderr);

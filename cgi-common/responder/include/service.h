@@ -32,6 +32,8 @@ struct route {
 
 struct service {
     const char *name; /* as in the log: "cgi-search" */
+    /* Append what --version says behind the name: what the answers depend on, like a library. NULL: nothing. */
+    void (*version)(struct buffer *text);
     const struct route *routes;
     size_t route_count;
     void *context; /* request->context of each request */
