@@ -5,7 +5,8 @@ usage: json_reader.py PROGRAM [COUNT]    PROGRAM is tests/unit/message.c; COUNT 
        json_reader.py --show PROGRAM     what it says of the body on standard input
 
 The bodies: those in tests/cases, the fuzzer's seeds, and COUNT made by a grammar, most of them changed a little or cut
-off (always the same, the generator is seeded). What Python refuses with RecursionError is left out.
+off (always the same, the generator is seeded). What is nested deeper than the reader takes is left out: Python refuses it with
+RecursionError, or takes it, by its version.
 
 Beyond the verdict, the place in "at line L, column C (byte B)" is checked: line and column are those of the byte; and
 what stands before that byte is faultless, it only ends too early.
@@ -214,6 +215,8 @@ def compare(program, bodies):
             print(f"{body[:300]}\n    {what}")
 
     for body, (status, says) in zip(bodies, ask(program, bodies)):
+        if "nested too deep" in says and body.count(b"[") + body.count(b"{") > 2048:
+            continue
         try:
             expected = judge(body)
         except RecursionError:
