@@ -15,7 +15,7 @@ RUN make -s BUILD=/build CFLAGS=-O2 LDFLAGS=-s /build/cgi-${SERVICE}
 
 FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libfcgi-bin libjansson4 libseccomp2 libutf8proc2 spawn-fcgi && \
+        libfcgi-bin libjansson4 libseccomp2 '?name(^libutf8proc[0-9]$)' spawn-fcgi && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY scripts/ask-health scripts/container /usr/local/bin/
 ARG SERVICE
