@@ -42,10 +42,10 @@ need_containers() {
 # make_root RELEASE IMAGE : a minimal Debian, as the image. By a file: of half a root, or none, docker would make an image, too. A
 # mirror may be older than it says it can be.
 make_root() {
-    local root=$BATS_RUN_TMPDIR/root-$1.tar
+    local archive=${BATS_RUN_TMPDIR:-$BATS_TEST_TMPDIR}/root-$1.tar
     mmdebstrap --quiet --variant=minbase --dpkgopt=force-unsafe-io --aptopt='Acquire::Check-Valid-Until "false"' \
-        "$1" "$root" && docker import "$root" "$2" >/dev/null || return
-    rm "$root"
+        "$1" "$archive" && docker import "$archive" "$2" >/dev/null || return
+    rm "$archive"
 }
 
 # make_base : where it cannot be pulled, a Debian root is made, and taken as it
