@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
 # shellcheck disable=SC2016,SC2154 # what stands in a workflow is not for this shell; bats' `run` sets what it sets
-# scripts/pipeline, and the files of the CI systems over it. That GitHub and Jenkins take them, only these can show.
+# scripts/pipeline, and the files of the CI systems over it. That GitHub, GitLab and Jenkins take them, only these can show.
 # needs: ecs-test
 
 load ../lib/helpers
@@ -28,6 +28,35 @@ in_json() {
     in_json "$ROOT/.github/workflows/deploy.yml" >"$BATS_TEST_TMPDIR/workflow"
     expect_equal 'test build push deploy' \
         "$(jq -r '[.jobs[].steps[] | .run // empty | split(" ")[1]] | join(" ")' "$BATS_TEST_TMPDIR/workflow")"
+}
+
+# schema NAME FILE : what check-jsonschema, which has the schemas of GitHub and GitLab, says of a file
+schema() {
+    run "$BUILD_DIR/aws/bin/check-jsonschema" --builtin-schema "vendor.$1" "$2"
+}
+
+@test "each workflow is what GitHub's schema says, and .gitlab-ci.yml what GitLab's says; a misspelt key is not" {
+    local file
+    for file in "$ROOT"/.github/workflows/*.yml; do
+        schema github-workflows "$file"
+        expect_status 0 "$file"
+    done
+    schema gitlab-ci "$ROOT/.gitlab-ci.yml"
+    expect_status 0
+    sed 's/runs-on/run-on/' "$ROOT/.github/workflows/test.yml" >"$BATS_TEST_TMPDIR/test.yml"
+    schema github-workflows "$BATS_TEST_TMPDIR/test.yml"
+    expect_status 1
+    sed 's/resource_group: deploy/resource_group: [deploy]/' "$ROOT/.gitlab-ci.yml" >"$BATS_TEST_TMPDIR/gitlab-ci.yml"
+    schema gitlab-ci "$BATS_TEST_TMPDIR/gitlab-ci.yml"
+    expect_status 1
+}
+
+@test ".gitlab-ci.yml runs the four steps in their order, one deployment at a time, and holds no secret" {
+    in_json "$ROOT/.gitlab-ci.yml" >"$BATS_TEST_TMPDIR/gitlab"
+    expect_equal 'test build push deploy' \
+        "$(jq -r '.deploy.script | map(ltrimstr("./scripts/pipeline ")) | join(" ")' "$BATS_TEST_TMPDIR/gitlab")"
+    expect_equal '[["./scripts/pipeline test"],"deploy"]' "$(jq -c '[.test.script, .deploy.resource_group]' "$BATS_TEST_TMPDIR/gitlab")"
+    expect_no_match 'before_script|after_script|[Pp]assword|AKIA|SECRET' "$(<"$ROOT/.gitlab-ci.yml")"
 }
 
 @test "the Jenkinsfile runs the four steps in their order, and nothing else" {
