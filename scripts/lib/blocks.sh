@@ -370,13 +370,15 @@ stack_address() {
     block+="            - {Name: ${NAME}_ADDR, Value: \"127.0.0.1:$port\"}"$'\n'
 }
 
-# stack_settings OWNER : each is a parameter
+# stack_settings OWNER : each is a parameter. The load balancer is one of nginx's proxies, in whichever of its subnets.
 stack_settings() {
-    local names setting parameter
+    local names setting parameter value
     settings_of "$1"
     for setting in "${names[@]}"; do
         parameter_of "$setting"
-        block+="            - {Name: $setting, Value: !Ref $parameter}"$'\n'
+        value="!Ref $parameter"
+        [[ $setting != TRUSTED_PROXIES ]] || value="!Sub \"\${SubnetACidr} \${SubnetBCidr} \${$parameter}\""
+        block+="            - {Name: $setting, Value: $value}"$'\n'
     done
 }
 

@@ -15,10 +15,12 @@ from units import duration, memory, ports
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 
+LOAD_BALANCER = "10.0.0.0/20 10.0.16.0/20 "  # the subnets that it is in, and TrustedProxies
+
 
 def said(registry, tag):
     """The services of the compose file, and ecs-params."""
-    environment = {**ENVIRONMENT["fargate"], "REGISTRY": registry, "IMAGE_TAG": tag}
+    environment = {**ENVIRONMENT["fargate"], "REGISTRY": registry, "IMAGE_TAG": tag, "TRUSTED_PROXIES": LOAD_BALANCER}
     compose, params = FILES["fargate"]
     return read_compose(ROOT, compose, environment)["services"], read_params(ROOT, params, environment)["task_definition"]["services"]
 

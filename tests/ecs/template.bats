@@ -80,15 +80,21 @@ listeners() {
 
 @test "each parameter has a default and a description; what is a number in a resource is one of these" {
     expect_equal '' "$(template parameters)"
-    local allowed='Port(\.If)? (443|8080|8443)$|Select [01]$|HttpCode 200$|Command [0-9]{4,5}$'
-    expect_equal $'CanaryRule.Priority 1\nCanaryService.DesiredCount 0' "$(template numbers | grep -Ev "$allowed")"
+    local allowed='Port(\.If)? (443|8080|8443)$|Select [01]$|Cidr (2|64)$|HttpCode 200$|Command [0-9]{4,5}$'
+    expect_equal 'CanaryRule.Priority 1
+CanaryRule.Actions.ForwardConfig.TargetGroups.Weight 100
+CanaryRule.Actions.ForwardConfig.TargetGroups.Weight 0
+DnsRecord.Weight.If 1
+DnsIpv6Record.Weight.If 1
+Discovery.HealthCheckCustomConfig.FailureThreshold 1
+CanaryService.DesiredCount 0' "$(template numbers | grep -Ev "$allowed")"
 }
 
 @test "both stacks are made whole, with each output; the URL says whether there is a certificate" {
     local stack name
     for stack in plain secure; do
         expect_json '"CREATE_COMPLETE"' '.Stacks[0].StackStatus' <"$BATS_FILE_TMPDIR/$stack.json"
-        for name in Cluster Service CanaryService TargetGroup CanaryTargetGroup Listener TaskFamily LogGroup Url; do
+        for name in Cluster Service CanaryService TargetGroup CanaryTargetGroup Listener CanaryRule TaskFamily LogGroup Url; do
             expect_match . "$(output "$stack" "$name")" "output $name of $stack"
         done
     done
@@ -153,12 +159,13 @@ CHANGES
     expect_equal "$(id secure HttpsListener)" "$(output secure Listener)"
 }
 
-@test "the canary's target group is known to the listener that forwards, by a header" {
+@test "the canary's target group is known to the listener that forwards, by a header, and has no request while it is empty" {
     local stack
     for stack in plain secure; do
-        aws_cli elbv2 describe-rules --listener-arn "$(output "$stack" Listener)" |
-            expect_json "[\"X-Canary\",[\"always\"],\"$(output "$stack" CanaryTargetGroup)\"]" '.Rules[] | select(.Priority == "1")
-                | [(.Conditions[0].HttpHeaderConfig | .HttpHeaderName, .Values), .Actions[0].TargetGroupArn]'
+        aws_cli elbv2 describe-rules --listener-arn "$(output "$stack" Listener)" | expect_json \
+            "[\"X-Canary\",[\"always\"],[\"$(output "$stack" TargetGroup)\",100],[\"$(output "$stack" CanaryTargetGroup)\",0]]" \
+            '.Rules[] | select(.Priority == "1") | [(.Conditions[0].HttpHeaderConfig | .HttpHeaderName, .Values),
+                (.Actions[0].ForwardConfig.TargetGroups[] | [.TargetGroupArn, .Weight])]'
     done
 }
 
@@ -233,6 +240,52 @@ Allow logs:PutLogEvents arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/plain
     expect_equal "$of_tasks" "$(may plain TaskRole)"
     expect_equal "$of_tasks" "$(may secure TaskRole)"
     expect_equal "${plain//\/plain/\/secure}"$'\n'"Allow secretsmanager:GetSecretValue $SECRET" "$(may secure ExecutionRole)"
+}
+
+@test "a TLS pair under a key of one's own may be decrypted, for Secrets Manager alone" {
+    local key=arn:aws:kms:eu-west-1:123456789012:key/0a1b
+    template resources TlsSecretArn="$SECRET" TlsKeyArn="$key" | expect_json \
+        "[[\"kms:Decrypt\",\"$key\",{\"StringEquals\":{\"kms:ViaService\":\"secretsmanager.eu-west-1.amazonaws.com\"}}]]" \
+        '[.TlsKeyPolicy.Properties.PolicyDocument.Statement[] | [.Action, .Resource, .Condition]]'
+    template resources TlsKeyArn="$key" | expect_json false 'has("TlsKeyPolicy")'
+}
+
+@test "an option that is not asked for makes nothing" {
+    template resources | expect_json '[]' '[to_entries[] | select(.value.Condition).key]'
+    template resources | expect_json '["ipv4",false]' '.LoadBalancer.Properties
+        | [.IpAddressType, has("Tags")]'
+}
+
+@test "a name has records of both kinds for the load balancer, by IPv4 and IPv6, and HTTPS by a certificate of its zone" {
+    template resources DnsName=shop.example.org DnsZoneId=Z1 >"$BATS_TEST_TMPDIR/resources"
+    expect_json '[["A","shop.example.org","Z1","@LoadBalancer.DNSName"],["AAAA","shop.example.org","Z1","@LoadBalancer.DNSName"]]' \
+        '[.DnsRecord, .DnsIpv6Record | .Properties | [.Type, .Name, .HostedZoneId, .AliasTarget.DNSName]]' <"$BATS_TEST_TMPDIR/resources"
+    expect_json '["dualstack","::/0","::/0","@Vpc.Ipv6CidrBlocks[0]#0","@Vpc.Ipv6CidrBlocks[0]#1"]' \
+        '[.LoadBalancer.Properties.IpAddressType, (.HttpIpv6Ingress, .HttpsIpv6Ingress | .Properties.CidrIpv6),
+            (.SubnetAIpv6, .SubnetBIpv6 | .Properties.Ipv6CidrBlock)]' <"$BATS_TEST_TMPDIR/resources"
+    expect_json '[["@Certificate"],"DNS",[{"DomainName":"shop.example.org","HostedZoneId":"Z1"}],"redirect"]' \
+        '[[.HttpsListener.Properties.Certificates[].CertificateArn], (.Certificate.Properties | .ValidationMethod,
+            .DomainValidationOptions), .HttpListener.Properties.DefaultActions[0].Type]' <"$BATS_TEST_TMPDIR/resources"
+    template resources DnsName=shop.example.org DnsZoneId=Z1 CertificateArn="$CERTIFICATE" | expect_json \
+        "[false,\"$CERTIFICATE\"]" '[has("Certificate"), .HttpsListener.Properties.Certificates[0].CertificateArn]'
+}
+
+@test "clients that ClientCidr keeps out do not get in by IPv6" {
+    local name=(DnsName=shop.example.org DnsZoneId=Z1)
+    template resources "${name[@]}" ClientCidr=192.0.2.0/24 | expect_json '[["DnsRecord"],"ipv4",false]' \
+        '[[keys[] | select(test("^Dns.*Record"))], .LoadBalancer.Properties.IpAddressType, has("HttpsIpv6Ingress")]'
+    template resources "${name[@]}" ClientCidr=192.0.2.0/24 ClientCidr6=2001:db8::/32 |
+        expect_json '"2001:db8::/32"' .HttpsIpv6Ingress.Properties.CidrIpv6
+}
+
+@test "others in the VPC find the tasks in a private zone, and reach them from the security group that is named" {
+    template resources Namespace=internal CallerGroup=sg-0a1 TlsSecretArn="$SECRET" >"$BATS_TEST_TMPDIR/resources"
+    expect_json '["internal","@Vpc","shop","@PrivateZone.Id","A",10,[{"RegistryArn":"@Discovery.Arn"}]]' '[(.PrivateZone.Properties
+        | .Name, .Vpc), (.Discovery.Properties | .Name, .NamespaceId, (.DnsConfig.DnsRecords[] | .Type, .TTL)),
+            .Service.Properties.ServiceRegistries]' <"$BATS_TEST_TMPDIR/resources"
+    expect_json '["@TaskGroup.GroupId",8443,8443,"sg-0a1"]' \
+        '.CallerIngress.Properties | [.GroupId, .FromPort, .ToPort, .SourceSecurityGroupId]' <"$BATS_TEST_TMPDIR/resources"
+    template resources Namespace=internal | expect_json '[true,false]' '[has("Discovery"), has("CallerIngress")]'
 }
 
 @test "logs are kept for 30 days, and metrics of the containers are on" {
@@ -314,7 +367,39 @@ UnhealthyHosts UnHealthyHostCount Maximum 0 @LoadBalancer.LoadBalancerFullName @
             .Dimensions[].Value] | join(" ")' "$BATS_TEST_TMPDIR/alarms")"
     expect_json '["email","ops@example.org","@AlarmTopic"]' '.AlarmSubscription.Properties | [.Protocol, .Endpoint, .TopicArn]' \
         <"$BATS_TEST_TMPDIR/resources"
-    template resources | expect_json false 'has("AlarmSubscription")'
+    expect_json '["https","https://pager.example.org/in","@AlarmTopic"]' '.AlarmCall.Properties | [.Protocol, .Endpoint, .TopicArn]' \
+        < <(template resources AlarmUrl=https://pager.example.org/in)
+    template resources | expect_json '[false,false]' '[has("AlarmSubscription"), has("AlarmCall")]'
+}
+
+@test "the dashboard has the graphs of the requests that Grafana's has: rate, errors, duration" {
+    template resources ShowDashboard=on >"$BATS_TEST_TMPDIR/resources"
+    aws_cli cloudwatch put-dashboard --dashboard-name shop --dashboard-body \
+        "$(jq -r .Dashboard.Properties.DashboardBody "$BATS_TEST_TMPDIR/resources")"
+    aws_cli cloudwatch get-dashboard --dashboard-name shop | jq -r .DashboardBody >"$BATS_TEST_TMPDIR/body"
+    expect_json "$(jq -c '[.panels[] | select(.type != "row").title][:3]' "$ROOT/monitoring/dashboard.json")" \
+        '[.widgets[].properties.title]' <"$BATS_TEST_TMPDIR/body"
+    expect_json '["p50","p90","p99"]' '[.widgets[2].properties.metrics[][4].stat]' <"$BATS_TEST_TMPDIR/body"
+    expect_json '["@LoadBalancer.LoadBalancerFullName"]' '[.widgets[].properties.metrics[][3] | values] | unique' <"$BATS_TEST_TMPDIR/body"
+}
+
+@test "more alarms: on the rate of 4xx, on slow answers, on no healthy task, on too few tasks; each says what is next" {
+    local alarm
+    template resources MoreAlarms=on ClientErrorsAllowed=10 >"$BATS_TEST_TMPDIR/resources"
+    for alarm in ClientErrors SlowAnswers NoHealthyHost TooFewTasks; do
+        jq --arg name "$alarm" '.[$name].Properties + {AlarmName: $name}' "$BATS_TEST_TMPDIR/resources" >"$BATS_TEST_TMPDIR/alarm"
+        aws_cli cloudwatch put-metric-alarm --cli-input-json "file://$BATS_TEST_TMPDIR/alarm"
+    done
+    aws_cli cloudwatch describe-alarms --alarm-names ClientErrors SlowAnswers NoHealthyHost TooFewTasks >"$BATS_TEST_TMPDIR/alarms"
+    expect_equal 'ClientErrors GreaterThanThreshold 10 IF(requests >= 100, 100 * FILL(errors, 0) / requests, 0)
+NoHealthyHost LessThanThreshold 1 HealthyHostCount Maximum
+SlowAnswers GreaterThanThreshold 0.25 TargetResponseTime p99
+TooFewTasks GreaterThanThreshold 0 wanted - running' "$(jq -r '.MetricAlarms | sort_by(.AlarmName)[] | [.AlarmName,
+        .ComparisonOperator, .Threshold, .MetricName, .Statistic // .ExtendedStatistic, .Metrics[0].Expression? // empty]
+        | map(values) | join(" ")' "$BATS_TEST_TMPDIR/alarms")"
+    expect_json '[]' '[to_entries[] | select(.value.Type == "AWS::CloudWatch::Alarm"
+        and (.value.Properties.AlarmDescription | test("\\. Next: ") | not)).key]' <"$BATS_TEST_TMPDIR/resources"
+    template resources MoreAlarms=on ContainerInsights=disabled | expect_json false 'has("TooFewTasks")'
 }
 
 @test "the load balancer gives up an idle connection before nginx does, so that nginx never closes one under a request" {

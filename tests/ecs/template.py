@@ -14,7 +14,8 @@ import sys
 import yaml
 
 TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../cloudformation.yml")
-PSEUDO = {"AWS::StackName": "shop", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws"}
+PSEUDO = {"AWS::StackName": "shop", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws",
+          "AWS::URLSuffix": "amazonaws.com"}
 NOTHING = object()
 
 
@@ -36,6 +37,10 @@ def load():
         return yaml.load(file, Loader)
 
 
+def number(text):
+    return float(text) if "." in str(text) else int(text)
+
+
 class Stack:
     def __init__(self, template, given):
         self.template = template
@@ -43,25 +48,37 @@ class Stack:
         for name, parameter in template["Parameters"].items():
             self.values[name] = given.pop(name, parameter["Default"])
             if parameter["Type"] == "Number":
-                self.values[name] = int(self.values[name])
+                self.values[name] = number(self.values[name])
         if given:
             sys.exit(f"there is no parameter {' '.join(given)}")
 
     def holds(self, condition):
-        return self.functions["Not"](self, condition["Not"]) if "Not" in condition else self.functions["Equals"](
-            self, condition["Equals"])
+        (name, value), = condition.items()
+        return self.conditions[name](self, value)
+
+    @staticmethod
+    def select(index, values):
+        """Of a list; of another resource's attribute, which is one, "@Name.Attribute[0]"."""
+        return values[index] if isinstance(values, list) else f"{values}[{index}]"
 
     def ref(self, name):
         return self.values.get(name, f"@{name}")
+
+    conditions = {
+        "Equals": lambda self, pair: str(self.resolve(pair[0])) == str(self.resolve(pair[1])),
+        "Not": lambda self, one: not self.holds(one[0]),
+        "And": lambda self, all_of: all(map(self.holds, all_of)),
+        "Or": lambda self, any_of: any(map(self.holds, any_of)),
+        "Condition": lambda self, name: self.holds(self.template["Conditions"][name]),
+    }
 
     functions = {
         "Ref": lambda self, name: self.ref(name),
         "GetAtt": lambda self, name: f"@{name}",
         "GetAZs": lambda self, _: ["zone-a", "zone-b", "zone-c"],
-        "Select": lambda self, pair: self.resolve(pair[1])[int(pair[0])],
+        "Select": lambda self, pair: self.select(int(pair[0]), self.resolve(pair[1])),
         "Sub": lambda self, text: re.sub(r"\$\{([^}]*)\}", lambda match: str(self.ref(match[1])), text),
-        "Equals": lambda self, pair: str(self.resolve(pair[0])) == str(self.resolve(pair[1])),
-        "Not": lambda self, one: not self.holds(one[0]),
+        "Cidr": lambda self, three: [f"{self.resolve(three[0])}#{one}" for one in range(int(three[1]))],
         "If": lambda self, three: self.resolve(
             three[1 if self.holds(self.template["Conditions"][three[0]]) else 2]),
     }
