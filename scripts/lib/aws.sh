@@ -58,6 +58,7 @@ load_stack() {
     fi
     while IFS=$'\t' read -r name value; do OUT[$name]=$value; done \
         < <(jq -r '.Outputs[]? | [.OutputKey, .OutputValue] | @tsv' <<<"$stack")
+    case ${OUT[Url]:-} in https:*:443 | http:*:80) OUT[Url]=${OUT[Url]%:*} ;; esac # as people write it
 }
 
 # refuse_broken_stack : where no command but down can help
@@ -82,14 +83,31 @@ require_stack() {
     esac
 }
 
+# explain_failure : the next step, where what has failed of the stack is known to have one
+explain_failure() {
+    case $failures in
+    Certificate*) say "the certificate was not validated; have DnsName's domain lead to the name servers of DnsZoneId, then again" ;;
+    *[Qq]uota* | *'imit exceeded'* | *LimitExceeded*) say "a quota of the account is used up; have it raised (aws service-quotas), then again" ;;
+    *) say "the reason is above; ./scripts/ecs status says what there is" ;;
+    esac
+}
+
 # show_stack_events : what is done or has failed since the last look
 show_stack_events() {
     ask cloudformation describe-stack-events --stack-name "$stack_id" --max-items 100 || return 0
     jq -r --arg last "$last_stack_event" '.StackEvents
         | .[:(map(.EventId) | index($last)) // length] | reverse[]
         | select(.ResourceStatus | endswith("_IN_PROGRESS") | not)
-        | "  \(.ResourceStatus) \(.LogicalResourceId) \(.ResourceStatusReason // "")"' <<<"$answer"
+        | "  \(.ResourceStatus) \(.LogicalResourceId) \(.ResourceStatusReason // "")"' <<<"$answer" >"$tmp/events"
+    cat "$tmp/events"
+    failures+=$(sed -nE '/ was cancelled| [Cc]ancelled$/d; s/^  (CREATE|UPDATE)_FAILED //p' "$tmp/events")
     last_stack_event=$(jq -r '.StackEvents[0].EventId // ""' <<<"$answer")
+}
+
+# slow_certificate : that the stack waits for it, if the events looked at last say so
+slow_certificate() {
+    [[ $(jq -r '[.StackEvents[]? | select(.LogicalResourceId == "Certificate").ResourceStatus][0]' <<<"$answer") != *_IN_PROGRESS ]] ||
+        say ", and its certificate is not validated; do the name servers of DnsName's domain lead to DnsZoneId?"
 }
 
 # await_stack : until nothing changes it any more; what happens is shown
@@ -99,7 +117,8 @@ await_stack() {
     while [[ $STATUS == *_IN_PROGRESS ]]; do
         show_stack_events
         ((SECONDS < deadline)) ||
-            die "stack $STACK is in $STATUS after $WAIT_SECONDS s; AWS goes on, and the same command waits for it again"
+            die "stack $STACK is in $STATUS after $WAIT_SECONDS s$(slow_certificate); AWS goes on, and the same command waits" \
+                "for it again"
         sleep "$POLL_SECONDS"
         load_stack
     done
@@ -108,9 +127,58 @@ await_stack() {
 
 # skip_old_events : what has been said about the stack before is not said again
 skip_old_events() {
-    last_stack_event=
+    last_stack_event='' failures=''
     ! ask cloudformation describe-stack-events --stack-name "$STACK" --max-items 1 ||
         last_stack_event=$(jq -r '.StackEvents[0].EventId // ""' <<<"$answer")
+}
+
+# await_change : the change that was begun is made whole; or the end
+await_change() {
+    load_stack
+    await_stack
+    [[ $STATUS == CREATE_COMPLETE || $STATUS == UPDATE_COMPLETE ]] || die "stack $STACK is in $STATUS: $(explain_failure)"
+}
+
+# update_stack_by OPTION... : with what $tmp/parameters has. Nothing to change is no failure.
+update_stack_by() {
+    skip_old_events
+    ask cloudformation update-stack --stack-name "$STACK" "$@" --capabilities CAPABILITY_IAM \
+        --parameters "file://$tmp/parameters" || grep -q 'No updates are to be performed' "$said" || die "$(explain)"
+    await_change
+}
+
+# ---- one change at a time: a parameter of SSM, which only one can make, says whose it is ----
+
+locked= # this script has the lock
+
+# load_lock : who has it, in $owner; nothing, if nobody has
+load_lock() {
+    owner=
+    if ask ssm get-parameter --name "/ecs-lock/$STACK"; then
+        owner=$(jq -r .Parameter.Value <<<"$answer")
+    elif ! is_missing; then
+        die "$(explain)"
+    fi
+}
+
+# take_lock COMMAND : for this script, until its end
+take_lock() {
+    local owner own
+    own="./scripts/ecs $1 of ${USER:-$(id -un)} on $HOSTNAME (process $$), $(date -u '+%F %T UTC')"
+    if ! ask ssm put-parameter --name "/ecs-lock/$STACK" --type String --value "$own"; then
+        grep -q ParameterAlreadyExists "$said" || die "$(explain)"
+        load_lock
+        # An answer that got lost makes the CLI ask once more.
+        [[ $owner == "$own" ]] || die "stack $STACK is being changed by ${owner:-another}; wait, or if that was killed," \
+            "./scripts/ecs unlock"
+    fi
+    locked=1
+}
+
+# give_lock : back, if this script has it
+give_lock() {
+    [[ -n $locked ]] || return 0
+    ask ssm delete-parameter --name "/ecs-lock/$STACK" || complain "the lock of $STACK stays; ./scripts/ecs unlock ($(explain))"
 }
 
 # ---- the repositories: one for each image, told from others' by a tag ----
@@ -153,6 +221,53 @@ delete_repository() {
     say "deleted repository $name"
 }
 
+# require_replicas : what REPLICATE_TO says can be
+require_replicas() {
+    local word words
+    [[ ${REPLICATE_TO:-none} != none ]] || return 0
+    read -ra words <<<"$REPLICATE_TO"
+    for word in "${words[@]}"; do
+        [[ $word =~ ^[a-z]{2}(-[a-z]+)+-[0-9](@[0-9]{12})?$ ]] ||
+            die "REPLICATE_TO has \"$word\"; set it to regions, like eu-west-1 or eu-west-1@123456789012, or to none"
+        [[ $word != "$AWS_REGION" ]] || die "REPLICATE_TO has $word, which is AWS_REGION itself; name the others"
+    done
+}
+
+# set_replication WORDS : the registry copies this stack's images there; nowhere, if that is none; as before, if it is nothing. The
+# registry's other rules stay.
+set_replication() {
+    local rules
+    [[ -n $1 ]] || return 0
+    must ecr describe-registry
+    rules=$(jq -c --arg prefix "$STACK/" --arg to "${1/#none/}" '.registryId as $own
+        | [{filter: $prefix, filterType: "PREFIX_MATCH"}] as $ours
+        | [$to | splits(" +") | select(. != "") | split("@") | {region: .[0], registryId: (.[1] // $own)}] as $destinations
+        | [.replicationConfiguration.rules[]? | select(.repositoryFilters != $ours)]
+            + if $destinations == [] then [] else [{destinations: $destinations, repositoryFilters: $ours}] end' <<<"$answer")
+    [[ $rules != $(jq -c '.replicationConfiguration.rules // []' <<<"$answer") ]] || return 0
+    must ecr put-replication-configuration --replication-configuration "{\"rules\": $rules}"
+}
+
+# findings IMAGE TAG : what the scanner has found in it, in words
+findings() {
+    if ask ecr describe-image-scan-findings --repository-name "$STACK/cgi-$1" --image-id "imageTag=$2" --no-paginate; then
+        jq -r '.imageScanStatus.status as $status | .imageScanFindings.findingSeverityCounts // {} | . as $counts
+            | if $status != "COMPLETE" and $status != "ACTIVE" then "scan: \($status)" elif . == {} then "nothing found" else
+                (["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED"]
+                    | map(select($counts[.]) | "\($counts[.]) \(ascii_downcase)") | join(", ")) end' <<<"$answer"
+    elif is_missing; then
+        say "not scanned"
+    else
+        die "$(explain)"
+    fi
+}
+
+# show_findings TAG : of all images
+show_findings() {
+    local name
+    for name in "${IMAGES[@]}"; do printf 'scanner  %-24s %s\n' "cgi-$name:$1" "$(findings "$name" "$1")"; done
+}
+
 # load_registry : where the images are, in $registry
 load_registry() {
     registry=${REGISTRY:-}
@@ -172,6 +287,16 @@ find_missing_images() {
             die "there is no repository $STACK/cgi-$name in $AWS_REGION; ./scripts/ecs up makes it"
         is_missing || die "$(explain)"
         missing+=("$name")
+    done
+}
+
+# load_digests : of the images of IMAGE_TAG, by name, as JSON, in $digests
+load_digests() {
+    local name
+    digests='{}'
+    for name in "${IMAGES[@]}"; do
+        must ecr describe-images --repository-name "$STACK/cgi-$name" --image-ids "imageTag=$IMAGE_TAG"
+        digests=$(jq --arg name "$name" --argjson all "$digests" '$all + {($name): .imageDetails[0].imageDigest}' <<<"$answer")
     done
 }
 

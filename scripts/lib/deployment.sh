@@ -39,9 +39,13 @@ load_revision() {
     definition=$answer
 }
 
-# tag : of the images of the revision loaded
+# A container of ours has the image cgi-NAME, and the NAME.
+IS_OURS='(.name as $name | .image | test("/cgi-\($name)[:@][^/]*$"))'
+
+# tag : of the images of the revision loaded; one that names them by digest has a tag of its own that says it
 tag() {
-    jq -r '.taskDefinition.containerDefinitions[0].image | split(":") | last' <<<"$definition"
+    jq -r "(.tags[]? | select(.key == \"images\").value)
+        // (first(.taskDefinition.containerDefinitions[] | select($IS_OURS)).image | split(\":\") | last)" <<<"$definition"
 }
 
 # A revision that did not get stable, or that was left, is marked: none to go back to. It stays registered, since the stack
@@ -69,9 +73,6 @@ refuse_uncommitted() {
 WRITABLE='.taskDefinition | del(.taskDefinitionArn, .revision, .status, .requiresAttributes, .compatibilities,
     .registeredAt, .registeredBy, .deregisteredAt)'
 
-# A container of ours has the image cgi-NAME, and the NAME.
-IS_OURS='(.name as $name | .image | test("/cgi-\($name):[^/]*$"))'
-
 # containers FILTER : the names of those of the revision loaded that are so, one a line
 containers() {
     jq -r ".taskDefinition.containerDefinitions[] | select($1).name" <<<"$definition"
@@ -95,15 +96,19 @@ refuse_other_containers() {
 make_revision() {
     load_revision "$(in_use)"
     refuse_other_containers
-    jq -S --arg registry "$(parameter ImageRegistry)" --arg tag "$IMAGE_TAG" "$WRITABLE | .containerDefinitions |= map(
-        if $IS_OURS"' then .image = "\($registry)/cgi-\(.name):\($tag)" else . end)' <<<"$definition" >"$tmp/wanted"
+    local digests='{}'
+    [[ $PULL_BY == tag ]] || load_digests
+    jq -S --arg registry "$(parameter ImageRegistry)" --arg tag "$IMAGE_TAG" --argjson digests "$digests" \
+        "$WRITABLE | .containerDefinitions |= map(if $IS_OURS"' then
+            .image = "\($registry)/cgi-\(.name)" + ($digests[.name] | if . then "@\(.)" else ":\($tag)" end)
+        else . end)' <<<"$definition" >"$tmp/wanted"
     list_revisions
     revision=${revisions[0]:-}
     if [[ -n $revision ]]; then
         load_revision "$revision"
         if ! is_discarded && jq -S "$WRITABLE" <<<"$definition" | cmp -s - "$tmp/wanted"; then return; fi
     fi
-    must ecs register-task-definition --cli-input-json "file://$tmp/wanted"
+    must ecs register-task-definition --cli-input-json "file://$tmp/wanted" --tags "key=images,value=$IMAGE_TAG"
     revision=$(jq -r .taskDefinition.taskDefinitionArn <<<"$answer")
 }
 
@@ -112,6 +117,14 @@ make_revision() {
 # skip_events : from here on the events of the service looked at count
 skip_events() {
     last_event=$(jq -r '.events[0].id // ""' <<<"$service")
+    first_event=$last_event
+}
+
+# hindrance : what keeps ECS from starting tasks, of the events that count: no room, a quota; nothing, if it says nothing of that
+hindrance() {
+    jq -r --arg first "$first_event" '[.events | .[:(map(.id) | index($first)) // length][].message
+        | select(test("unable to (place|start)|reached the limit|apacity is unavailable"))
+        | sub("^\\(service [^)]*\\) "; "") | rtrimstr(".")][0] // empty' <<<"$service"
 }
 
 show_events() {
@@ -147,7 +160,8 @@ watch_deployment() {
         ((SECONDS < deadline)) || break
         sleep "$POLL_SECONDS"
     done
-    reason="it is not stable after $WAIT_SECONDS s"
+    reason=$(hindrance)
+    reason="it is not stable after $WAIT_SECONDS s${reason:+: $reason}"
     return 1
 }
 
@@ -276,11 +290,18 @@ load_part() {
         | if . == 0 then 0 else . * 100 / $all | round end' <<<"$answer")
 }
 
-# give_canary PERCENT
+# forward_to_canary PERCENT : of requests; the actions of a listener or a rule
+forward_to_canary() {
+    jq -nc --argjson part "$1" --arg main "${OUT[TargetGroup]}" --arg canary "${OUT[CanaryTargetGroup]}" '[{Type: "forward",
+        ForwardConfig: {TargetGroups:
+            [{TargetGroupArn: $main, Weight: (100 - $part)}, {TargetGroupArn: $canary, Weight: $part}]}}]'
+}
+
+# give_canary PERCENT : of the requests, and all of those that ask for it, as long as there is one
 give_canary() {
-    must elbv2 modify-listener --listener-arn "${OUT[Listener]}" --default-actions "$(jq -nc --argjson part "$1" \
-        --arg main "${OUT[TargetGroup]}" --arg canary "${OUT[CanaryTargetGroup]}" '[{Type: "forward", ForwardConfig:
-        {TargetGroups: [{TargetGroupArn: $main, Weight: (100 - $part)}, {TargetGroupArn: $canary, Weight: $part}]}}]')"
+    [[ -n ${OUT[CanaryRule]:-} ]] || die "the stack is of an older cloudformation.yml; ./scripts/ecs up first"
+    must elbv2 modify-rule --rule-arn "${OUT[CanaryRule]}" --actions "$(forward_to_canary "$(($1 ? 100 : 0))")"
+    must elbv2 modify-listener --listener-arn "${OUT[Listener]}" --default-actions "$(forward_to_canary "$1")"
 }
 
 # load_canary : what the canary service runs, in $canary; fails when there is none. As long as it has requests it has tasks.

@@ -6,11 +6,13 @@ AWS for the tests: moto's server, with what moto 5.2 does not have and scripts/e
 - ECS's scheduler. moto's services keep the deployment that they were made with, and have no events and no tasks. Here an
   update starts a deployment, and each look at the service takes it one step on, with the states and the events that
   ECS documents. Its end is in the tag of its images: broken-* has tasks that do not start, so that the circuit breaker
-  takes it back; stuck-* never gets anywhere; hollow-* is broken, and there is no circuit breaker to see it; any other
+  takes it back; stuck-* never gets anywhere, nor does crowded-*, for a quota; hollow-* is broken, and there is no circuit breaker to see it; any other
   gets stable.
 - CloudFormation: that it takes its time; the properties of a task definition beside containers and volumes; the previous
-  value of a parameter that was the default; a parameter within a text; route tables that go with their stack. A stack
-  refused-* cannot be made.
+  value of a parameter that was the default; a parameter within a text; route tables that go with their stack; a certificate,
+  which is validated at once; DNS records that have a weight; two names of a load balancer. ECR: more than one rule of
+  replication. A stack refused-* cannot be made,
+  nor can crowded-*, for a quota, and unproven-*, since nobody validates its certificate, for which waiting-* waits forever.
 
 Not played: what stands on a changed resource in a stack, changed with it; an image that is pulled, a container that runs,
 a target that is healthy, the requests that a load balancer passes on, roles and their permissions, scaling by load, a
@@ -21,11 +23,16 @@ import json
 import re
 import sys
 
+from moto.acm.models import acm_backends
 from moto.cloudformation import models as cloudformation
 from moto.cloudformation import parsing
+from moto.core.common_models import CloudFormationModel
 from moto.core.utils import pascal_to_camelcase, remap_nested_keys, utcnow
 from moto.ec2.models.route_tables import RouteTable
+from moto.ecr.models import ECRBackend
 from moto.ecs import models as ecs
+from moto.elbv2.models import FakeLoadBalancer
+from moto.route53.models import RecordSet, route53_backends
 from moto.server import main
 
 numbers = itertools.count(1)
@@ -82,7 +89,12 @@ def step(backend, service):
         return
     service.looks = getattr(service, "looks", 0) + 1
     fate = tag_of(backend, now["taskDefinition"]).split("-")[0] if service.desired_count else ""
-    if fate in ("broken", "stuck", "hollow"):
+    if fate == "crowded" and service.looks == 1:
+        event(service, "was unable to place a task. Reason: You've reached the limit on the number of vCPUs you can run "
+              "concurrently.")
+    elif fate == "crowded":
+        return
+    elif fate in ("broken", "stuck", "hollow"):
         fail(backend, service, now, fate)
     elif service.looks == 1 and service.desired_count:
         now["runningCount"], now["pendingCount"] = service.desired_count, 0
@@ -165,19 +177,29 @@ def create_stack(backend, name, *arguments, **named):
     """It takes until the next look but one; what moto has noted as its end is said only then."""
     stack = moto_create_stack(backend, name, *arguments, **named)
     stack.status, stack.later = "CREATE_IN_PROGRESS", [stack.events.pop()]
-    if name.startswith("refused-"):
-        stack.later.insert(0, cloudformation.Event(
-            stack.stack_id, name, "Service", "", "AWS::ECS::Service", "CREATE_FAILED",
-            "Resource handler returned message: Invalid request provided", None))
+    if name.startswith("waiting-"):
+        stack.events.append(cloudformation.Event(stack.stack_id, name, "Certificate", "", "AWS::CertificateManager::Certificate",
+                                                 "CREATE_IN_PROGRESS", None, None))
+    failure = FAILURES.get(name.split("-")[0])
+    if failure:
+        stack.later.insert(0, cloudformation.Event(stack.stack_id, name, failure[0], "", failure[1], "CREATE_FAILED",
+                                                   f"Resource handler returned message: {failure[2]}", None))
         stack.later[1].resource_status = "ROLLBACK_COMPLETE"
     return stack
+
+
+FAILURES = {
+    "refused": ("Service", "AWS::ECS::Service", "Invalid request provided"),
+    "crowded": ("LoadBalancer", "AWS::ElasticLoadBalancingV2::LoadBalancer", "The limit exceeded: load balancers"),
+    "unproven": ("Certificate", "AWS::CertificateManager::Certificate", "Certificate validation timed out"),
+}
 
 
 def describe_stacks(backend, *arguments, **named):
     stacks = moto_describe_stacks(backend, *arguments, **named)
     for stack in stacks:
         stack.looks = getattr(stack, "looks", 0) + 1
-        if stack.looks == 2:
+        if stack.looks == 2 and not stack.name.startswith("waiting-"):
             stack.events += stack.later
             stack.status = stack.later[-1].resource_status
     return stacks
@@ -186,6 +208,62 @@ def describe_stacks(backend, *arguments, **named):
 def delete_route_table(table, account_id, region_name):
     table._associations.clear()
     table.ec2_backend.delete_route_table(table.id)
+
+
+class Certificate(CloudFormationModel):
+    """Of ACM, validated by a record that ACM itself writes into the zone."""
+
+    __module__ = "moto.acm.models"  # where moto looks for what CloudFormation can make
+
+    def __init__(self, arn):
+        self.arn = arn
+
+    @property
+    def physical_resource_id(self):
+        return self.arn
+
+    @staticmethod
+    def cloudformation_name_type():
+        return ""
+
+    @staticmethod
+    def cloudformation_type():
+        return "AWS::CertificateManager::Certificate"
+
+    @classmethod
+    def create_from_cloudformation_json(cls, _, cloudformation_json, account_id, region_name, **__):
+        return cls(acm_backends[account_id][region_name].request_certificate(
+            domain_name=cloudformation_json["Properties"]["DomainName"], idempotency_token=None, subject_alt_names=[], tags=[]))
+
+    def delete(self, account_id, region_name):
+        acm_backends[account_id][region_name].delete_certificate(self.arn)
+
+
+def put_replication_configuration(backend, replication_config):
+    backend.replication_config = replication_config
+    return {"replicationConfiguration": replication_config}
+
+
+def zone_of(record, account):
+    return route53_backends[account]["aws"].get_hosted_zone(record["HostedZoneId"])
+
+
+def put_record(cloudformation_json, account):
+    record = cloudformation_json["Properties"]
+    return zone_of(record, account).upsert_rrset({**record, "Name": f"{record['Name']}."})
+
+
+def delete_record(record, account, _):
+    zone = zone_of({"HostedZoneId": record.hosted_zone_id}, account)
+    zone.rrsets = [one for one in zone.rrsets if one is not record]
+
+
+def load_balancer_attribute(load_balancer, name):
+    if name == "CanonicalHostedZoneID":
+        return "Z215JYRZR1TBD5"
+    if name == "LoadBalancerFullName":
+        return load_balancer.arn.split("loadbalancer/")[1]
+    return moto_load_balancer_attribute(load_balancer, name)
 
 
 def references(template):
@@ -202,6 +280,14 @@ cloudformation.CloudFormationBackend._resolve_update_parameters = resolve_parame
 cloudformation.CloudFormationBackend.create_stack = create_stack
 cloudformation.CloudFormationBackend.describe_stacks = describe_stacks
 RouteTable.delete = delete_route_table
+moto_load_balancer_attribute = FakeLoadBalancer.get_cfn_attribute
+FakeLoadBalancer.get_cfn_attribute = load_balancer_attribute
+RecordSet.create_from_cloudformation_json = classmethod(lambda _, __, json, account, ___, **____: put_record(json, account))
+RecordSet.update_from_cloudformation_json = classmethod(
+    lambda _, original_resource, new_resource_name, cloudformation_json, account_id, region_name:
+    put_record(cloudformation_json, account_id))
+RecordSet.delete = delete_record
+ECRBackend.put_replication_configuration = put_replication_configuration
 ecs.TaskDefinition.create_from_cloudformation_json = classmethod(create_task_definition)
 ecs.TaskDefinition.update_from_cloudformation_json = classmethod(update_task_definition)
 

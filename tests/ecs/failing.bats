@@ -61,16 +61,19 @@ expect_failure() {
     expect_match '^cgi:4 is taken back: it is not stable after 3 s' "$(grep taken <<<"$output")"
     expect_failure 'cgi:4 did not get stable \(it is not stable after 3 s\)'
     expect_equal 'cgi:2 2' "$(serves "$SERVICE")"
+    has_images crowded-4
+    WAIT_SECONDS=3 IMAGE_TAG=crowded-4 ecs deploy
+    expect_failure 'cgi:5 did not get stable .it is not stable after 3 s: was unable to place a task. Reason: You.ve reached the limit'
     has_images hollow-5
     IMAGE_TAG=hollow-5 ecs deploy
-    expect_failure 'cgi:5 did not get stable \(ECS deployment circuit breaker: tasks failed to start\); it is taken back, to 2'
+    expect_failure 'cgi:6 did not get stable \(ECS deployment circuit breaker: tasks failed to start\); it is taken back, to 2'
     expect_equal 'cgi:2 2' "$(serves "$SERVICE")"
 }
 
 @test "a canary that does not get stable never has a request, and ends" {
     has_images hollow-6
     IMAGE_TAG=hollow-6 ecs deploy --canary 10
-    expect_failure 'cgi:6 did not get stable .*; it is taken back, to 0 tasks'
+    expect_failure 'cgi:7 did not get stable .*; it is taken back, to 0 tasks'
     expect_match '0$' "$(serves "$CANARY")"
     expect_equal '' "$(weights)" "no part was ever given"
     expect_equal 'cgi:2 2' "$(serves "$SERVICE")"

@@ -31,6 +31,12 @@ setup() {
     expect_refused 'STACK is "My_Stack"; small letters'
     IMAGE_TAG='v 1' ecs deploy
     expect_refused 'IMAGE_TAG is "v 1"'
+    PULL_BY=luck ecs deploy
+    expect_refused 'PULL_BY is "luck"; set it to tag or digest'
+    REPLICATE_TO='eu-west-1 Ireland' ecs up
+    expect_refused 'REPLICATE_TO has "Ireland"; set it to regions, like eu-west-1'
+    REPLICATE_TO=eu-central-1 ecs up
+    expect_refused 'REPLICATE_TO has eu-central-1, which is AWS_REGION itself'
     WAIT_SECONDS=soon ecs deploy
     expect_refused 'WAIT_SECONDS is "soon"; set it to a whole number'
 }
@@ -45,7 +51,7 @@ setup() {
         expect_refused "$expected" 2
     done <<'WORDS'
 |a command is missing; --help
-start|"start" is no command; up, push, deploy, promote, abort, rollback, scale, status, logs and down are
+start|"start" is no command; up, push, deploy, promote, abort, rollback, scale, dns, status, logs, unlock and down are
 ''|"" is no command; up, push
 deploy 10|"10" is no option of deploy; --canary is
 deploy ''|"" is no option of deploy; --canary is
@@ -58,6 +64,12 @@ scale ''|"" is no number of tasks; a whole number from 0 to 5000 is
 scale many|"many" is no number of tasks; a whole number from 0 to 5000 is
 scale -1|"-1" is no number of tasks
 scale 2 3|"3" is one word too many
+dns|the weight is missing
+dns ''|"" is no weight; a whole number from 0 to 255 is
+dns 256|"256" is no weight; a whole number from 0 to 255 is
+dns half|"half" is no weight
+dns 1 2|"2" is one word too many
+unlock now|"now" is one word too many
 down --now|"--now" is no option of down; --yes is
 down --yes --yes|"--yes" is one word too many
 up MinCount|"MinCount" has no value; say MinCount=VALUE
@@ -97,7 +109,7 @@ WORDS
     ecs up
     expect_equal 1 "$status"
     expect_match 'CREATE_FAILED Service Resource handler returned message' "$output"
-    expect_match '^ecs: stack refused-1 is in ROLLBACK_COMPLETE, the reason is above' "$stderr"
+    expect_match '^ecs: stack refused-1 is in ROLLBACK_COMPLETE: the reason is above' "$stderr"
     local command
     for command in up deploy 'scale 2'; do
         # shellcheck disable=SC2086 # words
