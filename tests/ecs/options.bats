@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # shellcheck shell=bats
-# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # JMESPath has backticks; each test is a subshell; bats' `run` sets what it sets
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; bats' `run` sets what it sets
 # The life of a stack with every option, from up to down, in this order; life.bats has none. That Route 53 asks for /_health and
 # divides clients by weights, and that ACM validates a certificate, only AWS can show. moto makes no Namespace (template.bats has it).
 # needs: ecs-test
@@ -100,8 +100,7 @@ other_region() {
     expect_equal '[["A","cgi-eu-central-1",1,null,false],["AAAA","cgi-eu-central-1",1,null,false]]' \
         "$(records 'map([.Type, .SetIdentifier, .Weight, .HealthCheckId, .AliasTarget.EvaluateTargetHealth]) | sort')"
     local certificate
-    certificate=$(ask 'Listeners[?Port==`443`].Certificates[0].CertificateArn' elbv2 describe-listeners \
-        --load-balancer-arn "$(ask 'LoadBalancers[0].LoadBalancerArn' elbv2 describe-load-balancers)")
+    certificate=$(ask 'Listeners[0].Certificates[0].CertificateArn' elbv2 describe-listeners --listener-arns "$LISTENER")
     expect_equal "$NAME DNS" "$(ask 'Certificate.[DomainName, DomainValidationOptions[0].ValidationMethod]' \
         acm describe-certificate --certificate-arn "$certificate")"
     IMAGE_TAG=v1 ecs up
