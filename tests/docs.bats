@@ -35,8 +35,8 @@ with_own_ports() {
     { echo 'export HTTP_PORT=8080 HTTPS_PORT=8443' && cat; } | sed "${changes[@]}"
 }
 
-# follow PAGE : as a reader does, who copies each command
-follow() {
+# follow_page PAGE : as a reader does, who copies each command
+follow_page() {
     make_copy "$BATS_TEST_TMPDIR/copy"
     docs script "$ROOT/$1" | with_own_ports >"$BATS_TEST_TMPDIR/script"
     cd "$ROOT" || return
@@ -45,20 +45,20 @@ follow() {
 }
 
 @test "README.md: each command does what it shows" {
-    follow README.md
+    follow_page README.md
     expect_match 'transform-blue-2 +serving' "$output"
     expect_match '"shout":"hello"' "$output"
 }
 
 @test "docs/operations.md: each command does what it shows" {
-    follow docs/operations.md
+    follow_page docs/operations.md
     expect_match '"request_id":"order-17"' "$output"
     expect_match 'app-green +2 instances +10 of 100' "$output"
     expect_match 'cgi_http_requests_total\{status="200"\}' "$output"
 }
 
 @test "docs/your-own-service.md: from a clone to an upper-casing transform, a third service and a canary of it" {
-    follow docs/your-own-service.md
+    follow_page docs/your-own-service.md
     expect_match 'length-green-1 +serving' "$output"
 }
 

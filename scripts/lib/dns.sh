@@ -61,6 +61,7 @@ show_dns() {
 # set_dns WEIGHT : by the stack, which then stays as it is for what deploy and scale have set
 set_dns() {
     local known_parameters
+    # shellcheck disable=SC2034 # for parameters (scripts/ecs)
     known_parameters=$(jq -r '.Parameters[].ParameterKey' <<<"$stack")
     parameters "DnsWeight=$1" >"$tmp/parameters"
     update_stack_by --use-previous-template
