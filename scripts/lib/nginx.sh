@@ -179,6 +179,7 @@ metrics_lines() {
 # shellcheck disable=SC2034,SC2153 # fill looks them up by name; SERVICES is of services.sh
 render_nginx() {
     local file service MODULE_DIR=$1 USER_DIRECTIVE='' HTTP_LISTEN='' HTTPS_LISTEN='' APP_CALL=${CALL[app]} HEALTH_TAGS='' \
+        CALLED_SERVICE='' \
         CONNECT_TIMEOUT_MS=$((UPSTREAM_TIMEOUT * 100)) ANSWER_BYTES=$((MAX_BODY_BYTES + 65536)) LOG_BUFFER=64k LOGPIPE_MODULE='' \
         BODY_BUFFER_BYTES=$((MAX_BODY_BYTES < 1048576 ? MAX_BODY_BYTES : 1048576)) \
         TRUSTED_PROXIES_LINES='' PROXIED_LISTEN='' PROXIED_INCLUDE='' CORS_ORIGINS='' CORS_INCLUDE='' CORS_HEADERS='' \
@@ -192,6 +193,7 @@ render_nginx() {
     # In a container the log is a pipe, where what two workers write stays apart up to PIPE_BUF; a line is shorter (log.conf).
     [[ ! -e $RUN_DIR/log/access.log || -f $RUN_DIR/log/access.log ]] ||
         { LOG_BUFFER=4096 LOGPIPE_MODULE="load_module $MODULE_DIR/ngx_http_logpipe_module.so;"; }
+    for service in "${SERVICES[@]}"; do [[ ${SERVICE_CALLERS[$service]} != nginx ]] || : "${CALLED_SERVICE:=$service}"; done
     for service in "${SERVICES[@]}"; do [[ -z ${ASKED[$service]} ]] || HEALTH_TAGS+="<!--# include virtual=\"/_health/$service\" -->"; done
     for file in "$ROOT"/nginx/{*,snippets/*}.conf; do
         fill_to "${file#"$ROOT/nginx/"}" "$RUN_DIR/nginx/${file#"$ROOT/nginx/"}"
