@@ -23,6 +23,7 @@ setup_file() {
 setup() {
     [[ -z ${SANITIZE:-} ]] || skip "nginx's files are those of the usual build"
     use_copy "$BATS_FILE_TMPDIR/c"
+    rm -f "$SITES/foreign.log"
     : >"$SITES/before.conf"
     : >"$SITES/behind.conf"
 }
