@@ -405,7 +405,7 @@ TooFewTasks GreaterThanThreshold 0 wanted - running' "$(jq -r '.MetricAlarms | s
 @test "the load balancer gives up an idle connection before nginx does, so that nginx never closes one under a request" {
     template resources | expect_json 60 '.LoadBalancer.Properties.LoadBalancerAttributes[]
         | select(.Key == "idle_timeout.timeout_seconds").Value'
-    run ! grep -rq keepalive_timeout "$ROOT/nginx" # nginx's own is 75 s
+    expect_equal 'keepalive_timeout 75s;' "$(grep -rhE '^ *keepalive_timeout ' "$ROOT/nginx")"
 }
 
 @test "a task that goes has 30 s for what it has begun, and 25 s to drain then" {
