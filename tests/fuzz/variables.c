@@ -98,7 +98,7 @@ static int
 status_of_get(const char *method, const char *path, bool takes_options)
 {
     if (takes_options && strcmp(method, "OPTIONS") == 0)
-        return strcmp(path, "/") == 0 ? 204 : 200;
+        return strcmp(path, "/_health") == 0 ? 200 : 204;
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ? 200 : 405;
 }
 
@@ -122,10 +122,13 @@ status_of_route(const struct input *input, const char *const *posts, const char 
 static const struct {
     const struct service *service;
     const char *posts[3];
-    const char *gets[3];
+    const char *gets[7];
     bool takes_options; /* where it takes GET */
 } services[] = {
-    {&app_service, {"/api"}, {"/", "/_health"}, true},
+    {&app_service,
+     {"/api", "/form"},
+     {"/", "/_health", "/page.css", "/page.js", "/favicon.ico", "/openapi.yaml"},
+     true},
     {&transform_service, {"/reverse", "/reverse/message"}, {"/_health"}, false},
 };
 
