@@ -19,10 +19,14 @@ teardown_file() {
     end_stack
 }
 
-# check NAME : in a browser
-check() {
+# need_browser : in the test itself: neither a subshell nor `run` can skip
+need_browser() {
     [[ -z ${SANITIZE:-} ]] || skip "the page is the same in the usual build"
     [[ -x $BROWSER ]] || skip "what tests/page/requirements.txt names could not be installed"
+}
+
+# check NAME : in a browser
+check() {
     "$BROWSER" "$BATS_TEST_DIRNAME/page/page.py" "$1" "$URL" 3>&-
 }
 
@@ -136,6 +140,7 @@ post_form() {
 }
 
 @test "in a browser, the answer comes while one types, with its number, the time of each hop, and the id that the log has" {
+    need_browser
     run check live
     expect_status 0
     expect_match '^[0-9a-f]{32}$' "$output"
@@ -143,26 +148,32 @@ post_form() {
 }
 
 @test "in a browser, emoji, text from right to left, line ends and markup come back as the API has them" {
+    need_browser
     check texts
 }
 
 @test "in a browser, a message that is refused says why, and the next one is answered" {
+    need_browser
     check refused
 }
 
 @test "in a browser without JavaScript the form works by itself" {
+    need_browser
     check form
 }
 
 @test "in a browser, axe-core finds nothing, light and dark; the keyboard reaches all; 320 pixels are wide enough" {
+    need_browser
     check accessible
 }
 
 @test "the page has less than 15 KiB, and all of it comes from this server" {
+    need_browser
     check alone
 }
 
 @test "in a browser, a 502 is told, and is over by itself once transform answers again" {
+    need_browser
     local page
     end_instance transform-blue-1 transform-blue-2
     check failing >"$BATS_TEST_TMPDIR/said" &
